@@ -1,0 +1,206 @@
+# vmm: a minimal virtual machine monitor for Linux KVM.
+# make help lists the targets and variables.
+
+ARCH ?= $(shell uname -m)
+CC ?= gcc
+SAN ?=
+WERROR ?=
+V ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+TIME ?= 10
+
+comma := ,
+# A sanitizer build has a folder of its own, so both can live side by side.
+BUILD ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
+export BUILD
+export VMM ?= $(BUILD)/vmm
+export GUESTS ?= $(BUILD)/guest
+
+ifeq ($(filter $(ARCH),x86_64),)
+$(error ARCH=$(ARCH): only x86_64 hosts are supported so far)
+endif
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) '$(2)')
+
+# --- flags -----------------------------------------------------------------
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2 \
+	-Wimplicit-fallthrough $(if $(WERROR),-Werror)
+# Where bytes that we did not write are parsed.
+WARN_STRICT := -Wconversion -Wno-sign-conversion
+# Sanitizers replace the checks of FORTIFY and want frames.
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fno-strict-aliasing \
+	-fno-common -fvisibility=hidden -fPIE -fcf-protection \
+	$(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer -DSANITIZED=1)
+CFLAGS ?= -O2 -g
+ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -I$(BUILD)/gen -pthread $(WARN) $(HARDEN) $(SANFLAGS) $(CFLAGS)
+ALL_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(SANFLAGS) $(LDFLAGS)
+
+# --- sources ---------------------------------------------------------------
+
+LIBS := base disk devices virtio boot vmm
+base_SRC := $(wildcard base/*.c)
+disk_SRC := $(wildcard disk/*.c)
+devices_SRC := $(wildcard devices/*.c)
+virtio_SRC := $(wildcard virtio/*.c)
+boot_SRC := $(wildcard boot/*.c boot/$(ARCH)/*.c)
+vmm_SRC := $(filter-out vmm/main.c vmm/seccomp_gen.c,$(wildcard vmm/*.c vmm/$(ARCH)/*.c))
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH_SRC := $(wildcard tests/bench/*.c)
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+# Link order: what uses comes before what is used.
+ARCHIVES := $(foreach l,vmm boot virtio devices disk base,$(BUILD)/lib/$(l).a)
+UNITS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
+BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+
+.PHONY: all help run test test-unit test-vm test-lab test-programs bench fuzz install \
+	format lint clean guests
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(BUILD)/vmm
+
+help:
+	@echo 'make              build $(BUILD)/vmm'
+	@echo 'make run          boot a demo guest'
+	@echo 'make test         all tests; test-unit, test-vm, test-lab: one tier'
+	@echo 'make bench        start-up time and counts beside a floor and QEMU'
+	@echo 'make fuzz TIME=S  run every fuzz target for S seconds (default $(TIME))'
+	@echo 'make install      into DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
+	@echo 'make format lint clean'
+	@echo 'Variables: SAN=address,undefined|thread  WERROR=1  CC=clang  V=1  ARCH='
+
+# Objects are rebuilt when the flags change.
+FLAGS_NOW := $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(FLAGS_NOW)' | cmp -s - $@ || printf '%s\n' '$(FLAGS_NOW)' >$@
+FORCE:
+
+# The tools that a first build needs; a few milliseconds when they are there.
+$(BUILD)/setup: tests/setup
+	@mkdir -p $(@D)
+	@tests/setup build
+	@touch $@
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/setup
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/virtio/%.o $(BUILD)/obj/disk/%.o $(BUILD)/obj/boot/%.o: EXTRA_CFLAGS = $(WARN_STRICT)
+
+define archive
+$(BUILD)/lib/$(1).a: $(call obj,$($(1)_SRC))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(Q)ar rcs $$@ $$^
+endef
+$(foreach l,$(LIBS),$(eval $(call archive,$(l))))
+
+$(BUILD)/vmm: $(call obj,vmm/main.c) $(ARCHIVES)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+# --- generated -------------------------------------------------------------
+
+# The DSDT, compiled by ACPICA; its C output holds a time stamp, so od makes ours.
+$(BUILD)/gen/dsdt.h: boot/x86_64/dsdt.asl | $(BUILD)/setup
+	$(call say,IASL,$<)
+	@mkdir -p $(@D)
+	$(Q)iasl -we -p $(BUILD)/gen/dsdt $< >$(BUILD)/gen/iasl.log || \
+		{ cat $(BUILD)/gen/iasl.log; false; }
+	$(Q)od -An -v -tx1 $(BUILD)/gen/dsdt.aml | sed 's/ \(..\)/0x\1,/g' >$@
+$(BUILD)/obj/boot/x86_64/acpi.o: $(BUILD)/gen/dsdt.h
+
+# Seccomp filters are compiled here, by libseccomp, and are mere tables at run time.
+$(BUILD)/gen/seccomp-gen: vmm/seccomp_gen.c vmm/seccomp_rules.h $(BUILD)/flags | $(BUILD)/setup
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(if $(SAN),-DSANITIZED=1) -O1 -o $@ $< -lseccomp
+$(BUILD)/gen/seccomp_filters.h: $(BUILD)/gen/seccomp-gen
+	$(call say,GEN,$@)
+	$(Q)$< >$@
+$(BUILD)/obj/vmm/jail.o: $(BUILD)/gen/seccomp_filters.h
+
+# --- running and testing ---------------------------------------------------
+
+-include guest/bare/bare.mk
+
+run: all $(BUILD)/tests/kvm-probe
+	@guest/linux/demo
+
+$(BUILD)/tests/kvm-probe: $(BUILD)/obj/tests/kvm-probe.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) $(ARCHIVES)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka
+
+test-programs: $(UNITS)
+
+test: all guests $(BUILD)/tests/kvm-probe
+	@tests/setup test
+	@$(MAKE) --no-print-directory test-programs
+	@tests/run all
+test-unit:
+	@tests/setup test
+	@$(MAKE) --no-print-directory test-programs
+	@tests/run unit
+test-vm: all guests
+	@tests/setup test
+	@tests/run vm
+test-lab: all
+	@tests/setup test
+	@tests/run lab
+
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+bench: all guests $(BENCHES)
+	@tests/setup bench
+	@tests/bench/run
+
+# Fuzzers are their own build: clang, libFuzzer, both sanitizers.
+FUZZ_BUILD := build/fuzzing
+fuzz:
+	@tests/setup test
+	@$(MAKE) --no-print-directory BUILD=$(FUZZ_BUILD) CC=clang SAN=address,undefined \
+		CFLAGS='-O1 -g -fsanitize=fuzzer-no-link' fuzz-programs
+	@tests/fuzz/run $(FUZZ_BUILD) $(TIME)
+.PHONY: fuzz-programs
+fuzz-programs: $(FUZZERS)
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVES)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^
+
+# --- the rest --------------------------------------------------------------
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
+
+C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
+format:
+	@tests/setup lint
+	clang-format -i $(C_FILES)
+lint: $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h
+	@tests/setup lint
+	@tests/lint $(C_FILES)
+
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

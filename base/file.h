@@ -1,0 +1,31 @@
+/*
+ * Opening what the user names.
+ *
+ * "/proc/self/fd/N" means the file descriptor N that the caller inherited: it
+ * is duplicated, not reopened, so its access mode and offset are kept. It must
+ * be open and not close-on-exec, or it was not meant for us.
+ */
+#pragma once
+
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/*
+ * Open @path with @flags (O_CLOEXEC and O_NOCTTY are added; mode 0666 when creating).
+ * Returns the fd, or -errno with a sentence "@what: PATH: reason". An inherited fd
+ * whose access mode does not allow what @flags ask for gives -EACCES. Opening
+ * a FIFO never blocks: it is opened non-blocking and set to block afterwards.
+ */
+int file_open(const char *what, const char *path, int flags, struct err *err);
+
+/*
+ * The same, and the file must be a regular file; its size goes to *@ret_size.
+ */
+int file_open_regular(const char *what, const char *path, int flags, uint64_t *ret_size,
+		      struct err *err);
+
+/* Read exactly @len bytes at @off; -ENODATA when the file ends before that. */
+int file_read_at(int fd, void *buf, size_t len, uint64_t off);

@@ -1,0 +1,54 @@
+/*
+ * Loading a guest: from an opened kernel image to bytes in guest memory and
+ * the state that its first CPU starts in.
+ *
+ * boot_load() is called once, on the main thread, after guest memory is mapped
+ * and before any vCPU runs. Everything in the files is hostile: no size or
+ * offset in them is trusted, and nothing outside of guest RAM is written.
+ * The architecture's part is in boot/<arch>.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/gmem.h"
+
+struct boot_image {
+	int fd; /* seekable regular file; stays the caller's; -1: none */
+	uint64_t size; /* bytes */
+	const char *path; /* for messages */
+};
+
+struct boot_cfg {
+	struct boot_image kernel;
+	struct boot_image initrd;
+	const char *cmdline;
+	unsigned n_cpus;
+};
+
+/* How the first CPU starts. */
+enum boot_mode {
+	BOOT_LONG64, /* x86_64: long mode, first 4 GiB mapped one to one */
+	BOOT_PROT32, /* x86_64: flat protected mode, paging off */
+};
+
+struct boot_state {
+	enum boot_mode mode;
+	uint64_t entry; /* instruction pointer */
+	uint64_t
+		arg; /* rsi (BOOT_LONG64: zero page) or rbx (BOOT_PROT32: start_info) */
+	uint64_t page_table; /* BOOT_LONG64: cr3 */
+	uint64_t gdt; /* guest address of the descriptor table, see boot/x86_64/layout.h
+		       */
+};
+
+/*
+ * Load kernel, initrd, command line and firmware tables. Errors: -errno and a
+ * sentence that names the file and the reason (-ENOEXEC: not a kernel that can
+ * be booted, -E2BIG: it, or its initrd, does not fit, -EIO and others: reading).
+ */
+int boot_load(const struct gmem *mem, const struct boot_cfg *cfg,
+	      struct boot_state *ret_state, struct err *err);

@@ -1,0 +1,60 @@
+/*
+ * Says its command line and ends as it is told: the machine's ways to end, and output
+ * in quantity. Words: lines=N, exit=N (debug-exit value), debugport=N and
+ * end=debug|poweroff|cf9|i8042|triple|halt|spin|echo (echo: until a 'q' comes).
+ */
+#include "acpi.h"
+#include "bare.h"
+
+enum { UNMOVED = 62 }; /* debug-exit value: the machine did not end as told */
+
+static void echo(void)
+{
+	int c;
+
+	print("echo\n");
+	while ((c = print_read()) >= 0 && c != 'q')
+		print_char((char)c);
+	test_check(c == 'q', "echo", "no further input came");
+}
+
+static void linger(void)
+{
+	struct wait w = wait_start();
+
+	while (wait_more(&w))
+		;
+}
+
+void guest_main(void)
+{
+	char end[16];
+
+	print("hello: %s\n", boot.cmdline);
+	for (uint64_t n = arg_number("lines", 0), i = 0; i < n; i++)
+		print("line %06lu of a guest that has much to say about nothing at all.\n",
+		      i);
+	if (!arg_text("end", end, sizeof(end)) || text_equal(end, "debug"))
+		power_debug_exit((uint8_t)arg_number("exit", 0));
+	if (text_equal(end, "echo")) {
+		echo();
+		test_end();
+	}
+	if (text_equal(end, "triple"))
+		power_triple_fault();
+	if (text_equal(end, "halt"))
+		for (;;)
+			__asm__ volatile("cli; hlt");
+	if (text_equal(end, "spin"))
+		for (;;)
+			cpu_pause();
+	if (text_equal(end, "poweroff"))
+		power_acpi_off();
+	if (text_equal(end, "cf9"))
+		port_out8(0xcf9, 6);
+	if (text_equal(end, "i8042"))
+		port_out8(0x64, 0xfe);
+	linger();
+	print("FAIL end=%s: the machine goes on\n", end);
+	power_debug_exit(UNMOVED);
+}
