@@ -63,7 +63,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 .PHONY: all help run test test-unit test-vm test-lab test-programs bench fuzz install \
-	format lint clean guests
+	format lint lint-format lint-arrows clean guests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -188,17 +188,24 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVES)
 
 # --- the rest --------------------------------------------------------------
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
+install: all $(BUILD)/vmm.1
+	install -D -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
+	install -D -m 644 $(BUILD)/vmm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmm.1
+$(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
+	$(Q)scdoc <$< >$@
 
 C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
+GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h
 format:
 	@tests/setup lint
 	clang-format -i $(C_FILES)
-lint: $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h
+lint-format:
 	@tests/setup lint
-	@tests/lint $(C_FILES)
+	@clang-format --dry-run --Werror $(C_FILES)
+lint-arrows: $(GENERATED)
+	@tests/arrows
+lint: lint-format lint-arrows
+	@tests/lint
 
 clean:
 	rm -rf build

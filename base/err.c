@@ -4,8 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Names that others chose must not break the line or talk to the terminal. */
+static void defuse(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			*s = '?';
+}
+
 /* vsnprintf into the rest of @err behind @at; a cut sentence says so. */
-static size_t append(struct err *err, size_t at, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static size_t append(struct err *err, size_t at,
+							   const char *fmt, va_list ap)
 {
 	size_t room = sizeof(err->msg) - at;
 	int n = vsnprintf(err->msg + at, room, fmt, ap);
@@ -14,6 +23,7 @@ static size_t append(struct err *err, size_t at, const char *fmt, va_list ap)
 		err->msg[at] = '\0';
 		return at;
 	}
+	defuse(err->msg + at);
 	if ((size_t)n >= room) {
 		memcpy(err->msg + sizeof(err->msg) - 4, "...", 4);
 		return sizeof(err->msg) - 1;

@@ -16,7 +16,8 @@ struct err {
 /*
  * Fill @err with a sentence that names the object ("disk 2: img: not a regular
  * file") and return @code, which is a negative errno. @err may be NULL. Text
- * that does not fit is cut and ends in "...".
+ * that does not fit is cut and ends in "..."; control characters become '?', so
+ * that it is one line whatever names it holds.
  */
 int err_set(struct err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -14,15 +14,18 @@
 #include "base/err.h"
 
 /*
- * Open @path with @flags (O_CLOEXEC and O_NOCTTY are added; mode 0666 when creating).
- * Returns the fd, or -errno with a sentence "@what: PATH: reason". An inherited fd
- * whose access mode does not allow what @flags ask for gives -EACCES. Opening
- * a FIFO never blocks: it is opened non-blocking and set to block afterwards.
+ * Open @path with @flags (O_CLOEXEC and O_NOCTTY are added; mode 0666 when
+ * creating). Returns the fd, or -errno with a sentence "@what PATH: reason". An
+ * inherited fd whose access mode does not allow what @flags ask for gives -EACCES;
+ * its other flags stay as they are. A directory gives -EISDIR without O_DIRECTORY.
+ * Opening a FIFO never blocks, with or without somebody at its other end; reads and
+ * writes do, unless @flags say O_NONBLOCK.
  */
 int file_open(const char *what, const char *path, int flags, struct err *err);
 
 /*
- * The same, and the file must be a regular file; its size goes to *@ret_size.
+ * The same, and the file must be a regular one, or -EINVAL; its size goes to
+ * *@ret_size.
  */
 int file_open_regular(const char *what, const char *path, int flags, uint64_t *ret_size,
 		      struct err *err);

@@ -13,6 +13,7 @@ struct loop_watch {
 	struct loop *loop;
 	struct loop_watch *next;
 	int fd;
+	uint32_t events; /* waited for; 0: paused, and not in the epoll set */
 	loop_fn *fn; /* NULL: removed, to be freed after the batch */
 	void *arg;
 };
@@ -28,8 +29,10 @@ struct loop {
 static void on_stop(void *arg, uint32_t events)
 {
 	struct loop *loop = arg;
+	eventfd_t n;
 
 	(void)events;
+	(void)eventfd_read(loop->stop_fd, &n);
 	loop->stopped = true;
 }
 
@@ -79,10 +82,14 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 
 	if (!w)
 		return err_sys(err, -ENOMEM, "event loop");
-	*w = (struct loop_watch){ .loop = loop, .fd = fd, .fn = fn, .arg = arg };
+	*w = (struct loop_watch){
+		.loop = loop, .fd = fd, .events = events, .fn = fn, .arg = arg
+	};
 	ev.data.ptr = w;
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
 		return err_sys(err, -errno, "cannot watch fd %d", fd);
+	if (events == 0)
+		(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 	w->next = loop->watches;
 	loop->watches = w;
 	if (ret_watch)
@@ -94,9 +101,16 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 void loop_set(struct loop_watch *watch, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = watch };
+	/* epoll reports EPOLLHUP and EPOLLERR unasked, unless the fd is taken out. */
+	int op = events == 0	 ? EPOLL_CTL_DEL
+		 : watch->events ? EPOLL_CTL_MOD
+				 : EPOLL_CTL_ADD;
 
-	/* Cannot fail: the fd is open and was added. */
-	(void)epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &ev);
+	if (events == watch->events)
+		return;
+	/* Cannot fail: the fd is open, and loop_add() has tried it. */
+	(void)epoll_ctl(watch->loop->epoll_fd, op, watch->fd, &ev);
+	watch->events = events;
 }
 
 /* Free the removed watches; not while a batch of events may name them. */
@@ -123,34 +137,49 @@ void loop_del(struct loop_watch *watch)
 	if (!watch)
 		return;
 	loop = watch->loop;
-	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+	loop_set(watch, 0);
 	watch->fn = NULL;
 	if (!loop->in_batch)
 		sweep(loop);
 }
 
-int loop_run(struct loop *loop, struct err *err)
+/* One batch of events, waiting for it at most @timeout ms (-1: for ever). */
+static int run_batch(struct loop *loop, int timeout)
 {
 	struct epoll_event events[32];
+	int n = epoll_wait(loop->epoll_fd, events, 32, timeout);
 
-	while (!loop->stopped) {
-		int n = epoll_wait(loop->epoll_fd, events, 32, -1);
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	loop->in_batch = true;
+	for (int i = 0; i < n; i++) {
+		struct loop_watch *w = events[i].data.ptr;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(err, -errno, "event loop");
-		loop->in_batch = true;
-		for (int i = 0; i < n; i++) {
-			struct loop_watch *w = events[i].data.ptr;
-
-			if (w->fn)
-				w->fn(w->arg, events[i].events);
-		}
-		loop->in_batch = false;
-		sweep(loop);
+		/* Another callback of this batch may have paused or removed it. */
+		if (w->fn && (events[i].events & (w->events | EPOLLERR | EPOLLHUP)) &&
+		    w->events)
+			w->fn(w->arg, events[i].events);
 	}
+	loop->in_batch = false;
+	sweep(loop);
+	return n;
+}
+
+int loop_run(struct loop *loop, struct err *err)
+{
+	while (!loop->stopped) {
+		int n = run_batch(loop, -1);
+
+		if (n < 0)
+			return err_sys(err, n, "event loop");
+	}
+	loop->stopped = false;
 	return 0;
+}
+
+int loop_poll(struct loop *loop)
+{
+	return run_batch(loop, 0);
 }
 
 void loop_stop(struct loop *loop)

@@ -29,13 +29,19 @@ void loop_free(struct loop *loop); /* frees its watches, closes none of their fd
 int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	     struct loop_watch **ret_watch, struct err *err);
 
-/* Wait for other events; 0 pauses the watch. */
+/* Wait for other events; 0 pauses the watch, for errors and hang-ups too. */
 void loop_set(struct loop_watch *watch, uint32_t events);
 
 /* Remove a watch; takes NULL. Safe within any callback of the same loop. */
 void loop_del(struct loop_watch *watch);
 
-/* Run until loop_stop(); 0, or -errno when epoll itself fails. */
+/*
+ * Run until loop_stop(), even one that came before; 0, or -errno when epoll itself
+ * fails. May be run again.
+ */
 int loop_run(struct loop *loop, struct err *err);
+
+/* Run what is ready now, without waiting; the number of events, or -errno. */
+int loop_poll(struct loop *loop);
 
 void loop_stop(struct loop *loop);

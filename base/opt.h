@@ -4,9 +4,11 @@
  *
  * Grammar of a group: comma-separated key=value; the first value may stand
  * without its key where the table says so (OPT_FIRST); a bare key of a boolean
- * means true; a value may be in double quotes and then contain commas. Numbers
- * are decimal, 0x, 0o or 0b. '-' and '_' in keys are the same. An unknown or
- * repeated key is an error.
+ * means true; a value may be in quotes, single or double, and then contain commas
+ * (a backslash before a quote or a backslash takes it literally); a value that
+ * starts with '[' goes on to the matching ']'. Numbers are decimal, 0x, 0o or 0b.
+ * '-' and '_' in keys are the same. An unknown or repeated key is an error, and
+ * so is an empty value.
  *
  * Strings are allocated; opt_free() gives them back. A table ends with a row
  * whose key is NULL.
@@ -25,14 +27,15 @@ enum opt_type {
 	OPT_U64, /* uint64_t, within [min, max] */
 	OPT_STR, /* char *, NULL when not given */
 	OPT_ENUM, /* int, the index of the word in names */
-	OPT_GROUP, /* a struct of its own, parsed by sub */
-	OPT_LIST, /* struct opt_list of strings; may be repeated */
+	OPT_GROUP, /* a struct of its own, parsed by sub; in [] within a group */
+	OPT_LIST, /* struct opt_list of strings, even empty; may be repeated */
 };
 
 enum {
 	OPT_FIRST = 1 << 0, /* may stand first without its key */
 	OPT_REQUIRED = 1 << 1,
-	OPT_BARE = 1 << 2, /* a top-level option whose value may be left out */
+	OPT_BARE = 1 << 2, /* its value may be left out: the default stays */
+	OPT_HEX = 1 << 3, /* a number that help and errors show in hexadecimal */
 };
 
 struct opt {
@@ -65,13 +68,20 @@ void opt_defaults(const struct opt *table, void *cfg);
 
 /*
  * Set the field of @opt, a row of @table, from @text (NULL: the bare form).
- * -EINVAL with a sentence that starts with the key; nothing is changed then.
+ * -EINVAL with a sentence that starts with the key; nothing is changed then,
+ * but a group may be half filled.
  */
 int opt_set(const struct opt *table, const struct opt *opt, const char *text, void *cfg,
 	    struct opt_seen *seen, struct err *err);
 
-/* Parse a whole group into @cfg, which holds the defaults. -EINVAL, -ENOMEM. */
+/*
+ * Parse a whole group into @cfg, which holds the defaults. -EINVAL, -ENOMEM: then
+ * @cfg may be half filled, and opt_free() still gives all back.
+ */
 int opt_parse(const struct opt *table, const char *text, void *cfg, struct err *err);
+
+/* -EINVAL unless every OPT_REQUIRED row has been given; opt_parse() did this. */
+int opt_check(const struct opt *table, const struct opt_seen *seen, struct err *err);
 
 /* The row named @key (or with that alias), of @len bytes, or NULL. */
 const struct opt *opt_find(const struct opt *table, const char *key, size_t len);

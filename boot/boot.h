@@ -3,14 +3,12 @@
  * the state that its first CPU starts in.
  *
  * boot_load() is called once, on the main thread, after guest memory is mapped
- * and before any vCPU runs. Everything in the files is hostile: no size or
- * offset in them is trusted, and nothing outside of guest RAM is written.
+ * (all zeroes) and before any vCPU runs. Everything in the files is hostile: no
+ * size or offset in them is trusted, and nothing outside of guest RAM is written.
  * The architecture's part is in boot/<arch>.
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -26,7 +24,7 @@ struct boot_cfg {
 	struct boot_image kernel;
 	struct boot_image initrd;
 	const char *cmdline;
-	unsigned n_cpus;
+	unsigned n_cpus; /* 1 to 255 */
 };
 
 /* How the first CPU starts. */
@@ -38,17 +36,16 @@ enum boot_mode {
 struct boot_state {
 	enum boot_mode mode;
 	uint64_t entry; /* instruction pointer */
-	uint64_t
-		arg; /* rsi (BOOT_LONG64: zero page) or rbx (BOOT_PROT32: start_info) */
+	uint64_t arg; /* BOOT_LONG64: rsi, zero page; BOOT_PROT32: rbx, start_info */
 	uint64_t page_table; /* BOOT_LONG64: cr3 */
-	uint64_t gdt; /* guest address of the descriptor table, see boot/x86_64/layout.h
-		       */
+	uint64_t gdt; /* guest address; see LAYOUT_GDT in boot/x86_64/layout.h */
 };
 
 /*
  * Load kernel, initrd, command line and firmware tables. Errors: -errno and a
  * sentence that names the file and the reason (-ENOEXEC: not a kernel that can
- * be booted, -E2BIG: it, or its initrd, does not fit, -EIO and others: reading).
+ * be booted; -E2BIG: it, its initrd or its command line does not fit; -EINVAL: an
+ * empty initrd; -EIO and others: reading).
  */
 int boot_load(const struct gmem *mem, const struct boot_cfg *cfg,
 	      struct boot_state *ret_state, struct err *err);

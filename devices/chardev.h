@@ -33,12 +33,19 @@ struct chardev_cfg {
  */
 typedef size_t chardev_input_fn(void *arg, const uint8_t *buf, size_t len);
 
-/* Opens everything at once. @name: of the console, for messages ("serial 1"). */
+/*
+ * Opens everything at once. @name: of the console, for messages ("serial 1"). A stdin
+ * that is closed or unreadable gives no input, without an error. SIGPIPE and
+ * SIGXFSZ must be ignored: when the other end of the output goes, it is given up.
+ */
 int chardev_open(const struct chardev_cfg *cfg, const char *name, struct loop *loop,
 		 struct chardev **ret_chr, struct err *err);
 void chardev_close(struct chardev *chr); /* takes NULL */
 
-/* The device that gets the input; once, before the loop runs. */
+/*
+ * The device that gets the input; once, before the loop runs. A console that no
+ * device is attached to is not read.
+ */
 void chardev_attach(struct chardev *chr, chardev_input_fn *fn, void *arg);
 
 /* Queue output. Any thread. */
@@ -50,6 +57,6 @@ void chardev_resume(struct chardev *chr);
 /*
  * Write out what is queued, after the loop has ended. Waits for a reader as
  * long as it goes on reading, but at most @stall_ms without progress; false
- * when something was lost.
+ * when something was lost, now or before, to a reader that was there but stalled.
  */
 bool chardev_drain(struct chardev *chr, int stall_ms);

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "devices/device.h"
 
 #define PCI_WINDOW_BASE 0xd0000000u
@@ -24,7 +25,8 @@
 
 struct pci_msix_vector {
 	unsigned msi_id;
-	int fd; /* -1 until first used */
+	int fd; /* -1 until first unmasked; atomic, read by any thread */
+	bool live; /* unmasked, as the machine was told */
 	uint64_t addr;
 	uint32_t data;
 	uint32_t ctrl; /* bit 0: masked */
@@ -46,16 +48,18 @@ struct pci_func {
 	unsigned msix_cap, msix_bar;
 	uint32_t msix_table, msix_pba; /* offsets within the BAR */
 
-	/* INTx: the wire's level as last driven, under intx_lock */
+	/* INTx, under intx_lock: what the owner wants, and the wire as driven */
 	pthread_mutex_t intx_lock;
-	bool intx_level;
+	bool intx_asserted, intx_level;
 
-	/* Called after a write changed configuration bytes; may be NULL. */
+	/* Called after a write to configuration bytes; may be NULL. */
 	void (*config_written)(struct pci_func *f, unsigned off, size_t len);
 	/* Called before a read of a capability's bytes; may be NULL. */
 	void (*config_reading)(struct pci_func *f, unsigned off, size_t len);
-	/* Called with the BAR already mapped (@on) or about to go. */
+	/* Called with the BAR already mapped (@on) or about to go; may be NULL. */
 	void (*bar_mapped)(struct pci_func *f, unsigned bar, bool on);
+
+	struct log_limit refused; /* BARs and interrupts that the host refused */
 };
 
 struct pci_ids {
@@ -67,7 +71,7 @@ struct pci_ids {
 
 /* Prepare @f, which is all zeroes, with INTA# and no BARs. */
 void pci_func_init(struct pci_func *f, struct device *dev, const struct pci_ids *ids);
-void pci_func_free(struct pci_func *f);
+void pci_func_free(struct pci_func *f); /* takes zeroes, too */
 
 /* Give it a BAR of @size bytes: a power of two, at least 4096. */
 void pci_add_bar(struct pci_func *f, unsigned bar, uint32_t size);
@@ -101,7 +105,10 @@ bool pci_msix_enabled(const struct pci_func *f);
 /* Signal vector @v; nothing when there is no such vector. Any thread. */
 void pci_msix_signal(struct pci_func *f, unsigned v);
 
-/* Drive INTA#; hidden while the guest has set Interrupt Disable. Any thread. */
+/*
+ * Drive INTA#; hidden while the guest has set Interrupt Disable or enabled
+ * MSI-X. Any thread.
+ */
 void pci_intx_set(struct pci_func *f, bool level);
 
 /* Back to power-on: BARs keep their addresses, decoding off, MSI-X off. */

@@ -18,6 +18,7 @@
 
 struct disk;
 
+/* Called by disk_read() and so on, which have checked range, alignment and mode. */
 struct disk_ops {
 	const char *name; /* of the format */
 	int (*read)(struct disk *d, uint64_t off, const struct iovec *iov, unsigned n);
@@ -29,9 +30,10 @@ struct disk_ops {
 /* Embedded as the first member of every format's struct. */
 struct disk {
 	const struct disk_ops *ops;
-	uint64_t size; /* bytes, a multiple of 512 */
+	uint64_t size; /* bytes; disk_open() grants a multiple of the block size */
 	bool read_only;
-	uint32_t align; /* offsets and lengths must be multiples of this: 1 to 4096 */
+	uint32_t align; /* of offsets and lengths: a power of two, 1 to 4096 */
+	int flush_err; /* the first failure of a flush, or 0 */
 };
 
 struct disk_cfg {
@@ -44,17 +46,23 @@ struct disk_cfg {
 
 /*
  * Open an image. Errors: -errno with a sentence that names the path; -EBUSY
- * when somebody else holds a conflicting lock.
+ * when somebody else holds a conflicting lock; -EINVAL, too, when size or
+ * alignment of the image do not fit the block size.
  */
 int disk_open(const struct disk_cfg *cfg, struct disk **ret_disk, struct err *err);
 void disk_close(struct disk *d); /* takes NULL */
 
-/* -EINVAL beyond the end, -EROFS when read-only, otherwise what the host said. */
+/*
+ * -EINVAL beyond the end or against the alignment, -EROFS when read-only,
+ * otherwise what the host said. A failed read may have filled part of the
+ * buffers, a failed write may have changed part of the range.
+ */
 int disk_read(struct disk *d, uint64_t off, const struct iovec *iov, unsigned n);
 int disk_write(struct disk *d, uint64_t off, const struct iovec *iov, unsigned n);
 
 /*
  * Put all completed writes on stable storage. A failure is reported by this
- * call and by every later one: what was lost stays lost.
+ * call and by every later one: what was lost stays lost. Nothing to do, and so
+ * no failure, on a read-only disk.
  */
 int disk_flush(struct disk *d);

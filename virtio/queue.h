@@ -41,8 +41,8 @@ struct vq {
 
 	uint16_t next_avail; /* free-running index of the next entry to take */
 	uint16_t next_used;
-	uint16_t signalled_used; /* next_used when the guest was last interrupted */
-	bool signalled_valid;
+	uint16_t signalled_used; /* next_used when vq_should_signal() was last asked */
+	bool signalled_wrapped; /* 65536 entries have been pushed since then */
 
 	void *desc, *avail, *used; /* host addresses of the rings */
 	uint64_t in_flight[VQ_MAX_SIZE / 64]; /* heads taken and not given back */
@@ -67,16 +67,23 @@ void vq_stop(struct vq *q);
 /*
  * Take the next available chain: 1 and *ret_chain filled, 0 when there is
  * none, -EPROTO when the guest broke a rule (also set in q->broken; from then
- * on always 0). Zero-length descriptors are skipped.
+ * on always 0). Zero-length descriptors are skipped, whatever their address
+ * and direction, so a chain may have no segments at all.
  */
 int vq_pop(struct vq *q, struct vq_chain *ret_chain);
 
-/* Give a chain back, @written bytes of its writable part filled. */
+/* Whether there is something to pop. */
+bool vq_pending(const struct vq *q);
+
+/*
+ * Give a chain back, @written bytes of its writable part filled. Nothing
+ * happens on a queue that is broken or stopped.
+ */
 void vq_push(struct vq *q, uint16_t head, uint32_t written);
 
 /*
- * Whether the guest wants an interrupt for what was pushed since the last time
- * that this returned true.
+ * Whether the guest wants an interrupt for what was pushed since this was
+ * asked last.
  */
 bool vq_should_signal(struct vq *q);
 
@@ -88,7 +95,8 @@ bool vq_kicks(struct vq *q, bool on);
 
 /*
  * Copy from the readable, or into the writable, part of a chain, @off bytes
- * into it. Returns the number of bytes copied, short at the part's end.
+ * into it. Returns the number of bytes copied, short at the part's end. What
+ * the guest changes meanwhile is copied as it comes: copy once.
  */
 size_t vq_read(const struct vq_chain *c, uint64_t off, void *buf, size_t len);
 size_t vq_write(const struct vq_chain *c, uint64_t off, const void *buf, size_t len);

@@ -33,11 +33,17 @@ struct virtio_ops {
 
 	/* DRIVER_OK: the queues named ready are started. May be NULL. */
 	void (*start)(struct virtio_dev *v);
-	/* Work may be available in started queue @n. */
+	/* Work is available in started queue @n. */
 	void (*kick)(struct virtio_dev *v, unsigned n);
-	/* Reset, or the machine ends. May be NULL. */
+	/*
+	 * Reset, or the machine ends: undoes start(), with running already false.
+	 * May be NULL.
+	 */
 	void (*stop)(struct virtio_dev *v);
-	/* The guest wrote device configuration; NULL: it is read-only. */
+	/*
+	 * The guest wrote device configuration, within config_len; NULL: it is
+	 * read-only. dev.lock held.
+	 */
 	void (*config_write)(struct virtio_dev *v, uint64_t off, const void *buf,
 			     size_t len);
 };
@@ -88,5 +94,8 @@ void virtio_signal(struct virtio_dev *v, unsigned n);
  */
 void virtio_broken(struct virtio_dev *v, const char *why);
 
-/* The device changed v->config (under dev.lock): a configuration interrupt. */
+/*
+ * The device changed v->config: a configuration interrupt. dev.lock held since
+ * before the change, so that the guest never sees half of it.
+ */
 void virtio_config_changed(struct virtio_dev *v);

@@ -6,7 +6,8 @@
 #pragma once
 
 /* Low memory, written before the guest starts and free for it afterwards. */
-#define LAYOUT_GDT 0x1500
+#define LAYOUT_GDT 0x1500 /* null, null, code 0x10, data 0x18 */
+#define LAYOUT_GDT_LIMIT 0x1f
 #define LAYOUT_START_INFO 0x6000 /* PVH */
 #define LAYOUT_ZERO_PAGE 0x7000
 #define LAYOUT_PML4 0x9000 /* then PDPT, then four page directories: to 0xf000 */

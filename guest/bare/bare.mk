@@ -19,7 +19,8 @@ BARE_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -mgeneral-regs-only -mno-red-zon
 BARE_LDFLAGS := -nostdlib -static -no-pie -T $(BARE)/lib/bare.ld \
 	-Wl,--build-id=none,-z,max-page-size=0x1000,-z,noexecstack,--no-warn-rwx-segments
 
-BARE_GUESTS := $(patsubst $(BARE)/%.c,%,$(wildcard $(BARE)/*.c))
+BARE_GUESTS := $(patsubst $(BARE)/%.c,%,$(wildcard $(BARE)/*.c)) hostile
+BARE_HOSTILE := $(patsubst $(BARE)/%,$(BARE_OBJ)/%.o,$(wildcard $(BARE)/hostile/*.c))
 BARE_LIB := $(patsubst $(BARE)/lib/%,$(BARE_OBJ)/lib/%.o,\
 	$(wildcard $(BARE)/lib/*.c) $(BARE)/lib/start.S $(BARE)/lib/ap.S)
 BARE_NOTE := $(BARE_OBJ)/lib/note.S.o
@@ -36,6 +37,9 @@ $(BARE_OBJ)/%.o: $(BARE)/% $(BARE)/bare.mk
 $(BARE_OUT)/%.elf: $(BARE_OBJ)/%.c.o $(BARE_NOTE) $(BARE_LIB) $(BARE)/lib/bare.ld
 	$(CC) $(BARE_LDFLAGS) -Wl,-e,entry_pvh -o $@ $(filter %.o,$^)
 
+$(BARE_OUT)/hostile.elf: $(BARE_HOSTILE) $(BARE_NOTE) $(BARE_LIB) $(BARE)/lib/bare.ld
+	$(CC) $(BARE_LDFLAGS) -Wl,-e,entry_pvh -o $@ $(filter %.o,$^)
+
 $(BARE_OUT)/info64.elf: $(BARE_OBJ)/info.c.o $(BARE_LIB) $(BARE)/lib/bare.ld
 	$(CC) $(BARE_LDFLAGS) -o $@ $(filter %.o,$^)
 
@@ -48,4 +52,4 @@ $(BARE_OUT)/info.bzImage: $(BARE)/lib/bzimage.S $(BARE_OBJ)/info.bin
 	$(OBJCOPY) -O binary -j .data $(BARE_OBJ)/bzimage.o $@
 
 .SECONDARY: $(BARE_GUESTS:%=$(BARE_OBJ)/%.c.o)
--include $(wildcard $(BARE_OBJ)/*.d $(BARE_OBJ)/lib/*.d)
+-include $(wildcard $(BARE_OBJ)/*.d $(BARE_OBJ)/*/*.d)

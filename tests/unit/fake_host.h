@@ -1,6 +1,7 @@
 /*
  * A machine for unit tests: it lends a device guest memory, a loop, windows,
- * interrupts and a PCI bus, and records what the device did with them.
+ * interrupts and a PCI bus with its host bridge (so the first function added is
+ * in slot 1), and records what the device did with them.
  */
 #pragma once
 
@@ -45,6 +46,11 @@ struct fake_host {
 	unsigned rises[FAKE_GSIS]; /* how often it rose */
 	enum vm_end end;
 	unsigned end_detail;
+	bool no_notify; /* refuse notify(), as hosts without ioeventfds do */
+	struct pci_host_cfg bridge_cfg;
+	struct device *bridge;
+	uint64_t next_alloc; /* of fake_alloc() */
+	pthread_mutex_t lock; /* of the tables above, which device threads use too */
 };
 
 /* @mem_size bytes of RAM from guest address 0; 0: none. Asserts on failure. */
@@ -61,6 +67,15 @@ void fake_out(struct fake_host *f, enum dev_space space, uint64_t addr, uint64_t
 
 /* Run the loop's callbacks until nothing is ready. */
 void fake_run(struct fake_host *f);
+
+/*
+ * Guest RAM for a driver's rings and buffers: zeroed, never given back, from
+ * address 0x10000 up. Asserts when there is none left.
+ */
+gpa_t fake_alloc(struct fake_host *f, uint64_t len, uint64_t align);
+
+/* The host address of guest RAM; asserts that it is RAM. */
+void *fake_ptr(struct fake_host *f, gpa_t gpa, uint64_t len);
 
 /* How many interrupts an unmasked MSI source has sent since last asked. */
 unsigned fake_msi_count(struct fake_host *f, unsigned id);

@@ -1,0 +1,123 @@
+/* The common part of loading a guest; see boot.h and arch.h. */
+#include "boot/boot.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "boot/arch.h"
+
+#define PAGE_SIZE 4096u
+#define MIB (1u << 20)
+
+int boot_load(const struct gmem *mem, const struct boot_cfg *cfg,
+	      struct boot_state *ret_state, struct err *err)
+{
+	const struct boot_image *kernel = &cfg->kernel;
+	unsigned char head[BOOT_HEAD_SIZE] = { 0 };
+	struct boot_state state = { 0 };
+	size_t len = sizeof(head);
+	int r;
+
+	if (kernel->size == 0)
+		return err_set(err, -ENOEXEC, "kernel %s: empty file", kernel->path);
+	/* Nobody means it: most likely what wrote it has failed. */
+	if (cfg->initrd.fd >= 0 && cfg->initrd.size == 0)
+		return err_set(err, -EINVAL, "initrd %s: empty file", cfg->initrd.path);
+	if (kernel->size < len)
+		len = kernel->size;
+	r = boot_read(kernel, "kernel", 0, head, len, err);
+	if (r < 0)
+		return r;
+	r = boot_arch_load(mem, cfg, head, &state, err);
+	if (r < 0)
+		return r;
+	*ret_state = state;
+	return 0;
+}
+
+int boot_refuse(const struct boot_image *kernel, const unsigned char *head,
+		struct err *err)
+{
+	static const struct {
+		const char *magic, *what;
+		unsigned off;
+		unsigned len;
+	} formats[] = {
+		{ "\x1f\x8b", "compressed with gzip, unpack it first", 0, 2 },
+		{ "\xfd"
+		  "7zXZ",
+		  "compressed with xz, unpack it first", 0, 5 },
+		{ "\x28\xb5\x2f\xfd", "compressed with zstd, unpack it first", 0, 4 },
+		{ "\x02\x21\x4c\x18", "compressed with lz4, unpack it first", 0, 4 },
+		{ "\x04\x22\x4d\x18", "compressed with lz4, unpack it first", 0, 4 },
+		{ "BZh", "compressed with bzip2, unpack it first", 0, 3 },
+		{ "ARM\x64", "an aarch64 Image", 56, 4 },
+		{ "HdrS", "an x86 bzImage", 0x202, 4 },
+		{ "ANDROID!", "an Android boot image", 0, 8 },
+		{ "MZ", "an EFI program without a kernel's header", 0, 2 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+		if (memcmp(head + formats[i].off, formats[i].magic, formats[i].len) ==
+		    0)
+			return err_set(err, -ENOEXEC, "kernel %s: cannot be booted: %s",
+				       kernel->path, formats[i].what);
+	return err_set(err, -ENOEXEC,
+		       "kernel %s: not a kernel (neither bzImage nor ELF)",
+		       kernel->path);
+}
+
+int boot_read(const struct boot_image *img, const char *what, uint64_t off, void *buf,
+	      size_t len, struct err *err)
+{
+	int r = file_read_at(img->fd, buf, len, off);
+
+	if (r == -ENODATA)
+		return err_set(err, -EIO, "%s %s: became shorter while it was read",
+			       what, img->path);
+	if (r < 0)
+		return err_sys(err, r, "%s %s: cannot be read", what, img->path);
+	return 0;
+}
+
+static uint64_t gap(uint64_t start, uint64_t end)
+{
+	return end > start ? end - start : 0;
+}
+
+int boot_load_initrd(const struct gmem *mem, const struct boot_image *initrd,
+		     const struct boot_room *room, uint64_t *ret_addr, struct err *err)
+{
+	uint64_t above = gap(room->kernel_end, room->end);
+	uint64_t low_end = room->kernel_start < room->end ? room->kernel_start
+							  : room->end;
+	uint64_t below = gap(room->start, low_end);
+	uint64_t free = above > below ? above : below;
+	uint64_t addr;
+	void *p;
+	int r;
+
+	/* All ends are page-aligned, so rounding down stays within the gap. */
+	if (initrd->size <= above)
+		addr = align_down(room->end - initrd->size, PAGE_SIZE);
+	else if (initrd->size <= below)
+		addr = align_down(low_end - initrd->size, PAGE_SIZE);
+	else
+		return err_set(err, -E2BIG,
+			       "initrd %s: %" PRIu64 " MiB do not fit: the memory below"
+			       " 0x%" PRIx64 " has %" PRIu64 " MiB beside the kernel",
+			       initrd->path,
+			       initrd->size / MIB + !!(initrd->size % MIB), room->end,
+			       free / MIB);
+	p = gmem_slice(mem, GPA(addr), initrd->size);
+	if (!p)
+		return err_set(err, -E2BIG, "initrd %s: no memory at 0x%" PRIx64,
+			       initrd->path, addr);
+	r = boot_read(initrd, "initrd", 0, p, initrd->size, err);
+	if (r == 0)
+		*ret_addr = addr;
+	return r;
+}

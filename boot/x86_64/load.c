@@ -1,0 +1,123 @@
+/*
+ * boot_load() for x86_64: chooses the loader by the image's first bytes and adds what
+ * the kernel finds beside itself: command line, initrd, ACPI tables, and the
+ * structure that leads to them.
+ */
+#include "boot/x86_64/loader.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "boot/arch.h"
+#include "boot/x86_64/layout.h"
+
+#define PAGE_SIZE 4096u
+#define MIB (1u << 20)
+
+/* The first range is the memory below the hole. */
+static uint64_t low_end(const struct gmem *mem)
+{
+	return mem->ranges[0].gpa.v + mem->ranges[0].len;
+}
+
+int loader_check_fit(const struct gmem *mem, const struct boot_image *img,
+		     uint64_t start, uint64_t end, const char *what, struct err *err)
+{
+	if (start < LAYOUT_HIGH_RAM)
+		return err_set(err, -ENOEXEC,
+			       "kernel %s: wants to be at 0x%" PRIx64
+			       ", but memory below 1 MiB is taken (%s)",
+			       img->path, start, what);
+	if (end > LAYOUT_HOLE)
+		return err_set(err, -E2BIG,
+			       "kernel %s: needs memory up to 0x%" PRIx64
+			       " (%s), the first part of memory ends at 0x%llx",
+			       img->path, end, what, LAYOUT_HOLE);
+	if (end > low_end(mem))
+		return err_set(err, -E2BIG,
+			       "kernel %s: needs %" PRIu64 " MiB of memory (%s),"
+			       " the VM has %" PRIu64 " MiB",
+			       img->path, align_up(end, MIB) / MIB, what,
+			       gmem_size(mem) / MIB);
+	return 0;
+}
+
+static int load_kernel(const struct gmem *mem, const struct boot_image *img,
+		       const unsigned char *head, struct loader_kernel *ret_kernel,
+		       struct err *err)
+{
+	const struct setup_header *hdr =
+		(const void *)(head + offsetof(struct boot_params, hdr));
+
+	if (memcmp(head, ELFMAG, SELFMAG) == 0)
+		return elf_load(mem, img, head, ret_kernel, err);
+	if (hdr->boot_flag == 0xaa55 && memcmp(&hdr->header, "HdrS", 4) == 0)
+		return bzimage_load(mem, img, head, ret_kernel, err);
+	return boot_refuse(img, head, err);
+}
+
+static int load_initrd(const struct gmem *mem, const struct boot_image *img,
+		       const struct loader_kernel *kernel,
+		       struct loader_initrd *ret_initrd, struct err *err)
+{
+	struct boot_room room = {
+		.start = LAYOUT_HIGH_RAM,
+		.end = low_end(mem),
+		.kernel_start = align_down(kernel->start, PAGE_SIZE),
+		.kernel_end = align_up(kernel->end, PAGE_SIZE),
+	};
+	int r;
+
+	if (img->fd < 0)
+		return 0;
+	if (kernel->initrd_max < room.end)
+		room.end = align_down(kernel->initrd_max + 1, PAGE_SIZE);
+	r = boot_load_initrd(mem, img, &room, &ret_initrd->addr, err);
+	if (r == 0)
+		ret_initrd->size = img->size;
+	return r;
+}
+
+int boot_arch_load(const struct gmem *mem, const struct boot_cfg *cfg,
+		   const unsigned char *head, struct boot_state *ret_state,
+		   struct err *err)
+{
+	size_t cmdline_len = strlen(cfg->cmdline);
+	struct loader_kernel kernel = { 0 };
+	struct loader_initrd initrd = { 0 };
+	int r;
+
+	if (!gmem_slice(mem, GPA(0), LAYOUT_HIGH_RAM))
+		return err_set(err, -E2BIG, "the VM needs more than 1 MiB of memory");
+	r = load_kernel(mem, &cfg->kernel, head, &kernel, err);
+	if (r < 0)
+		return r;
+	if (kernel.cmdline_max > LAYOUT_CMDLINE_MAX - 1)
+		kernel.cmdline_max = LAYOUT_CMDLINE_MAX - 1;
+	if (cmdline_len > kernel.cmdline_max)
+		return err_set(err, -E2BIG,
+			       "command line: %zu bytes, kernel %s takes at most %u",
+			       cmdline_len, cfg->kernel.path, kernel.cmdline_max);
+	gmem_write(mem, GPA(LAYOUT_CMDLINE), cfg->cmdline, cmdline_len + 1);
+	r = load_initrd(mem, &cfg->initrd, &kernel, &initrd, err);
+	if (r < 0)
+		return r;
+
+	acpi_write(mem, cfg->n_cpus);
+	gdt_write(mem, kernel.mode);
+	ret_state->mode = kernel.mode;
+	ret_state->entry = kernel.entry;
+	ret_state->gdt = LAYOUT_GDT;
+	if (kernel.mode == BOOT_PROT32) {
+		pvh_write(mem, &initrd);
+		ret_state->arg = LAYOUT_START_INFO;
+		return 0;
+	}
+	paging_write(mem);
+	ret_state->page_table = LAYOUT_PML4;
+	ret_state->arg = LAYOUT_ZERO_PAGE;
+	return zeropage_write(mem, &kernel.hdr, &initrd, err);
+}

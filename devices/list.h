@@ -1,0 +1,24 @@
+/*
+ * The devices that are not virtio. To add one: write devices/foo.c with a
+ * struct dev_class foo_class, add a line below, and test it against the fake
+ * machine in tests/unit/test_foo.c. Its flags say whether every machine has it or
+ * --foo asks for it. (UARTs and the PCI host bridge are made by the machine.)
+ *
+ * Included at the top of a file it declares the classes; with DEVICE_CLASS(class)
+ * defined it expands that for each of them, in the order of creation.
+ */
+#ifndef DEVICE_CLASS
+#include "devices/device.h"
+#define DEVICE_CLASS(class) extern const struct dev_class class;
+#define DEVICE_LIST_DECLARES
+#endif
+
+DEVICE_CLASS(rtc_class)
+DEVICE_CLASS(i8042_class)
+DEVICE_CLASS(acpi_pm_class)
+DEVICE_CLASS(debug_exit_class)
+
+#ifdef DEVICE_LIST_DECLARES
+#undef DEVICE_LIST_DECLARES
+#undef DEVICE_CLASS
+#endif

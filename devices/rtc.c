@@ -1,0 +1,228 @@
+/*
+ * The PC's CMOS clock: Motorola MC146818A data sheet, and IBM's century byte.
+ *
+ * It shows the host's time in UTC and cannot be set: writes to the time are
+ * ignored. It raises no interrupts, so alarms never come. The time is computed here
+ * because libc's would open time zone files.
+ */
+#include "devices/list.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define BASE 0x70
+#define NUM_PORTS 2
+
+enum {
+	REG_SECONDS = 0,
+	REG_MINUTES = 2,
+	REG_HOURS = 4,
+	REG_WEEKDAY = 6, /* 1: Sunday */
+	REG_DAY = 7,
+	REG_MONTH = 8,
+	REG_YEAR = 9,
+	REG_A = 10,
+	REG_B = 11,
+	REG_C = 12,
+	REG_D = 13,
+	REG_CENTURY = 0x32, /* the FADT says so too */
+};
+
+/* Update-in-progress, bit 7, is never set: see refresh(). */
+#define A_WRITABLE 0x7f
+#define A_DEFAULT 0x26 /* 32768 Hz, 1024 Hz */
+#define B_SET 0x80 /* stop the clock */
+#define B_BINARY 0x04
+#define B_24H 0x02
+#define D_VALID 0x80 /* the battery is good */
+#define HOUR_PM 0x80
+
+#define INDEX_MASK 0x7f /* bit 7 masks NMIs, of which there are none */
+
+struct rtc {
+	struct device dev;
+	uint8_t index;
+	uint8_t ram[128]; /* the time's bytes and C, D are not used */
+	time_t shown; /* what the time's registers show */
+};
+
+/*
+ * The registers must show one moment, though they are read one by one. Drivers start
+ * each reading with register A, for its update bit, or with the seconds, so
+ * that is when time moves on; and for any other order, when it is a second old.
+ */
+static void refresh(struct rtc *rtc, unsigned reg)
+{
+	struct timespec now;
+
+	if (rtc->ram[REG_B] & B_SET)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (reg == REG_SECONDS || reg == REG_A || now.tv_sec > rtc->shown + 1 ||
+	    now.tv_sec < rtc->shown)
+		rtc->shown = now.tv_sec;
+}
+
+/* The Gregorian date of a day since 1970-01-01, in years that start in March. */
+static void civil(int64_t days, unsigned *ret_y, unsigned *ret_m, unsigned *ret_d)
+{
+	/* 400 years have 146097 days; those from 0000-03-01 to 1970 come first. */
+	uint64_t n = (uint64_t)(days + 719468);
+	unsigned era = (unsigned)(n / 146097);
+	unsigned doe = (unsigned)(n % 146097);
+	unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	unsigned mp = (5 * doy + 2) / 153; /* months since March */
+
+	*ret_d = doy - (153 * mp + 2) / 5 + 1;
+	*ret_m = mp < 10 ? mp + 3 : mp - 9;
+	*ret_y = era * 400 + yoe + (*ret_m <= 2);
+}
+
+static uint8_t encode(const struct rtc *rtc, unsigned v)
+{
+	return (uint8_t)(rtc->ram[REG_B] & B_BINARY ? v : v / 10 << 4 | v % 10);
+}
+
+static uint8_t hours(const struct rtc *rtc, unsigned h)
+{
+	if (rtc->ram[REG_B] & B_24H)
+		return encode(rtc, h);
+	return encode(rtc, h % 12 ? h % 12 : 12) | (h >= 12 ? HOUR_PM : 0);
+}
+
+static uint8_t read_time(struct rtc *rtc, unsigned reg)
+{
+	unsigned year, month, day, second;
+	int64_t days;
+
+	refresh(rtc, reg);
+	days = rtc->shown / 86400;
+	second = (unsigned)(rtc->shown % 86400);
+	civil(days, &year, &month, &day);
+	switch (reg) {
+	case REG_SECONDS:
+		return encode(rtc, second % 60);
+	case REG_MINUTES:
+		return encode(rtc, second / 60 % 60);
+	case REG_HOURS:
+		return hours(rtc, second / 3600);
+	case REG_WEEKDAY: /* day 0 was a Thursday */
+		return encode(rtc, (unsigned)((days + 4) % 7) + 1);
+	case REG_DAY:
+		return encode(rtc, day);
+	case REG_MONTH:
+		return encode(rtc, month);
+	case REG_YEAR:
+		return encode(rtc, year % 100);
+	default:
+		return encode(rtc, year / 100);
+	}
+}
+
+static bool is_time(unsigned reg)
+{
+	/* The odd ones up to the hours are the alarm's: mere memory. */
+	return reg == REG_SECONDS || reg == REG_MINUTES || reg == REG_HOURS ||
+	       (reg >= REG_WEEKDAY && reg <= REG_YEAR) || reg == REG_CENTURY;
+}
+
+static uint8_t read_reg(struct rtc *rtc)
+{
+	unsigned reg = rtc->index;
+
+	if (is_time(reg))
+		return read_time(rtc, reg);
+	if (reg == REG_A)
+		refresh(rtc, reg);
+	if (reg == REG_C)
+		return 0;
+	return reg == REG_D ? D_VALID : rtc->ram[reg];
+}
+
+static void write_reg(struct rtc *rtc, uint8_t v)
+{
+	unsigned reg = rtc->index;
+
+	/* Once stopped, the clock stands still at what it is now. */
+	if (reg == REG_B)
+		refresh(rtc, REG_SECONDS);
+	if (reg == REG_A)
+		v &= A_WRITABLE;
+	if (!is_time(reg))
+		rtc->ram[reg] = v;
+}
+
+/* Wider accesses are consecutive ones, as on an 8-bit bus. */
+static void rtc_read(struct device *dev, unsigned win, uint64_t off, void *buf,
+		     size_t len)
+{
+	struct rtc *rtc = (struct rtc *)dev;
+	uint8_t *bytes = buf;
+
+	(void)win;
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = off + i == 1 ? read_reg(rtc) : 0xff;
+}
+
+static void rtc_write(struct device *dev, unsigned win, uint64_t off, const void *buf,
+		      size_t len)
+{
+	struct rtc *rtc = (struct rtc *)dev;
+	const uint8_t *bytes = buf;
+
+	(void)win;
+	for (size_t i = 0; i < len; i++) {
+		if (off + i == 0)
+			rtc->index = bytes[i] & INDEX_MASK;
+		else
+			write_reg(rtc, bytes[i]);
+	}
+}
+
+static void rtc_reset(struct device *dev)
+{
+	struct rtc *rtc = (struct rtc *)dev;
+
+	/* A battery keeps the rest. */
+	rtc->index = 0;
+	rtc->ram[REG_A] = A_DEFAULT;
+	rtc->ram[REG_B] = B_24H;
+}
+
+static void rtc_free(struct device *dev)
+{
+	free(dev);
+}
+
+static int rtc_create(const void *cfg, const struct dev_host *host,
+		      struct device **ret_dev, struct err *err)
+{
+	struct rtc *rtc = calloc(1, sizeof(*rtc));
+	int r;
+
+	(void)cfg;
+	if (!rtc)
+		return err_sys(err, -ENOMEM, "%s", host->name);
+	device_init(&rtc->dev, &rtc_class, host);
+	rtc_reset(&rtc->dev);
+	r = host->ops->map(host->ctx, &rtc->dev, 0, DEV_PIO, BASE, NUM_PORTS);
+	if (r < 0) {
+		free(rtc);
+		return err_sys(err, r, "%s: I/O port 0x%x", host->name, BASE);
+	}
+	*ret_dev = &rtc->dev;
+	return 0;
+}
+
+const struct dev_class rtc_class = {
+	.name = "rtc",
+	.help = "CMOS clock with the host's time",
+	.flags = DEV_ALWAYS,
+	.create = rtc_create,
+	.read = rtc_read,
+	.write = rtc_write,
+	.reset = rtc_reset,
+	.free = rtc_free,
+};

@@ -1,0 +1,63 @@
+/*
+ * What a VM is made of: the command line of "vmm run" as a struct.
+ *
+ * config_parse() checks grammar and ranges only; nothing is opened. The tables
+ * that parse also print the help. A device class brings its own option.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "base/opt.h"
+#include "devices/device.h"
+
+enum serial_hardware { SERIAL_UART, SERIAL_VIRTIO };
+
+struct serial_cfg {
+	int type; /* enum chardev_type */
+	int hardware; /* enum serial_hardware */
+	uint64_t num; /* from 1 */
+	char *path, *input, *name;
+	bool use_stdin, console, earlycon;
+};
+
+/* The option --serial, which makes UARTs and virtio consoles. */
+extern const struct dev_class serial_option;
+
+struct config_device {
+	const struct dev_class *class;
+	void *cfg; /* as its class says; NULL: it has none */
+};
+
+struct config {
+	char *kernel, *initrd, *name;
+	struct opt_list params;
+	struct {
+		uint64_t num_cores;
+	} cpus;
+	struct {
+		uint64_t size; /* MiB */
+	} mem;
+	int log_level;
+	uint64_t timeout; /* seconds; 0: none */
+	bool disable_sandbox, require_sandbox;
+
+	/* In the order of config_classes(), then of the command line. */
+	size_t n_devices;
+	struct config_device *devices;
+};
+
+/* All classes in the order in which their devices are made; ended by NULL. */
+const struct dev_class *const *config_classes(void);
+
+/*
+ * @args: the arguments after "run", ended by NULL. -EINVAL, or -ECANCELED when
+ * help was asked for.
+ */
+int config_parse(struct config *cfg, char **args, struct err *err);
+void config_free(struct config *cfg);
+
+void config_help(FILE *out);
+
+/* The kernel's command line; the caller frees it. */
+int config_cmdline(const struct config *cfg, char **ret_cmdline, struct err *err);

@@ -1,0 +1,38 @@
+/*
+ * A whole machine, in the order of its life:
+ *
+ *   machine_new    before the fork: opens and claims everything that the
+ *                  configuration names; no KVM call yet but opening it
+ *   machine_load   in the VM's own process: KVM, memory, the guest, vCPUs
+ *   machine_run    jails the process and each thread, runs the guest until
+ *                  something ends it, stops everything, writes out consoles
+ *
+ * All three on the main thread. machine_end() may be called by any thread.
+ */
+#pragma once
+
+#include "vmm/config.h"
+
+struct machine;
+
+struct machine_result {
+	enum vm_end end;
+	unsigned detail;
+	char sentence[640];
+};
+
+/* @cfg outlives the machine. */
+int machine_new(const struct config *cfg, struct machine **ret_machine,
+		struct err *err);
+int machine_load(struct machine *m, struct err *err);
+
+/* -errno: the machine could not be started, and no guest code has run. */
+int machine_run(struct machine *m, struct machine_result *ret_result, struct err *err);
+void machine_free(struct machine *m); /* takes NULL */
+
+/* Whether a console reads the terminal on stdin. */
+bool machine_wants_terminal(const struct machine *m);
+
+/* End the VM with a sentence; the first call counts. */
+void machine_end(struct machine *m, enum vm_end end, unsigned detail, const char *fmt,
+		 ...) __attribute__((format(printf, 4, 5)));

@@ -1,0 +1,124 @@
+/*
+ * The vmm program: subcommands, and the order in which a VM's process comes to
+ * be: parse, open everything, namespaces, fork; in the child: KVM, memory,
+ * guest, jail, run.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vmm/config.h"
+#include "vmm/exit.h"
+#include "vmm/jail.h"
+#include "vmm/machine.h"
+#include "vmm/supervise.h"
+
+#ifndef VMM_VERSION
+#define VMM_VERSION "0.1"
+#endif
+
+static const char usage[] =
+	"Usage: vmm run [OPTION]... KERNEL   boot a kernel in a VM\n"
+	"       vmm run --help               all options\n"
+	"       vmm --version\n";
+
+static void complain(const struct err *err)
+{
+	fprintf(stderr, "vmm: %s\n", err->msg);
+}
+
+/* The VM's own process. */
+static int vm_process(void *arg)
+{
+	struct machine *m = arg;
+	struct machine_result result;
+	struct err err;
+	int status;
+
+	if (machine_load(m, &err) < 0 || machine_run(m, &result, &err) < 0) {
+		complain(&err);
+		return EXIT_ERROR;
+	}
+	status = exit_status(result.end, result.detail);
+	if (status == EXIT_ERROR || status == EXIT_CRASH)
+		log_error("vm", "%s", result.sentence);
+	else
+		log_info("vm", "%s", result.sentence);
+	return status;
+}
+
+/* Namespaces, unless the host refuses them and the user can do without. */
+static int enter_namespaces(const struct config *cfg, struct err *err)
+{
+	int r;
+
+	if (cfg->disable_sandbox)
+		return 0;
+	r = jail_namespaces(err);
+	if (r < 0 && !cfg->require_sandbox) {
+		log_warn("jail", "%s; going on with less", err->msg);
+		r = 0;
+	}
+	return r;
+}
+
+static int run(const struct config *cfg)
+{
+	struct machine *m = NULL;
+	struct err err;
+	int r;
+
+	log_init((enum log_level)cfg->log_level, cfg->name);
+	/* A reader that goes away is an error of a write, not our end. */
+	signal(SIGPIPE, SIG_IGN);
+	r = machine_new(cfg, &m, &err);
+	if (r == 0)
+		r = enter_namespaces(cfg, &err);
+	if (r == 0)
+		r = supervise(vm_process, m, machine_wants_terminal(m), &err);
+	if (r < 0) {
+		complain(&err);
+		r = EXIT_ERROR;
+	}
+	return r;
+}
+
+static int run_command(char **args)
+{
+	struct config cfg = { 0 };
+	struct err err;
+	int status, r = config_parse(&cfg, args, &err);
+
+	if (r == -ECANCELED) {
+		config_help(stdout);
+		status = EXIT_STOP;
+	} else if (r < 0) {
+		complain(&err);
+		status = EXIT_ARGS;
+	} else {
+		status = run(&cfg);
+	}
+	config_free(&cfg);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 2 && !strcmp(argv[1], "run"))
+		return run_command(argv + 2);
+	if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+		fputs(usage, stdout);
+		return EXIT_STOP;
+	}
+	if (argc == 2 && !strcmp(argv[1], "--version")) {
+		puts("vmm " VMM_VERSION);
+		return EXIT_STOP;
+	}
+	if (argc >= 2)
+		fprintf(stderr, "vmm: %s: unknown command\n", argv[1]);
+	fputs(usage, stderr);
+	return EXIT_ARGS;
+}

@@ -1,0 +1,91 @@
+/*
+ * The system calls that each kind of thread may make, and why. Compiled to
+ * filters at build time by vmm/seccomp_gen.c; everything else kills the VM.
+ *
+ * RULE(kinds, call)              any arguments
+ * RULE_EQ(kinds, call, n, value) argument n (from 0) must equal value
+ * RULE_CLEAR(kinds, call, n, m)  the bits m of argument n must be 0
+ *
+ * kinds: M the main loop, V vCPU threads, W a device's worker.
+ */
+
+/* Event loops, eventfds, consoles, log lines. */
+RULE(M | W, epoll_wait)
+RULE(M | W, epoll_pwait)
+RULE(M | W, epoll_ctl)
+RULE(M | V | W, read)
+RULE(M | V | W, write)
+RULE(M | V | W, poll)
+RULE(M | V | W, ppoll)
+/* A message interrupt's eventfd is made when the guest first unmasks it. */
+RULE_EQ(V | M, eventfd2, 0, 0)
+
+/* Locks, thread ends, memory of the allocator and of thread stacks. */
+RULE(M | V | W, futex)
+RULE(M | V | W, sched_yield)
+RULE(M | V | W, exit)
+RULE(M | V | W, exit_group)
+RULE(M | V | W, rt_sigprocmask)
+RULE(M | V | W, rt_sigreturn)
+RULE(M | V | W, restart_syscall)
+RULE(M | V | W, clock_gettime)
+RULE(M | V | W, madvise)
+RULE(M | V | W, munmap)
+RULE(M | V | W, brk)
+RULE_CLEAR(M | V | W, mmap, 2, PROT_EXEC)
+RULE_CLEAR(M | V | W, mprotect, 2, PROT_EXEC)
+RULE(M | V | W, close)
+RULE(M | V | W, getpid)
+RULE(M | V | W, gettid)
+
+/* Kicking vCPUs out of the guest at the end. */
+RULE_EQ(M, tgkill, 2, SIGUSR1)
+RULE_EQ(M, rt_sigaction, 0, SIGUSR1)
+
+/* The guest, and its interrupts. */
+RULE_EQ(V, ioctl, 1, KVM_RUN)
+RULE_EQ(V, ioctl, 1, KVM_GET_REGS) /* the report of a crash */
+RULE_EQ(V, ioctl, 1, KVM_GET_SREGS)
+RULE_EQ(M | V | W, ioctl, 1, KVM_SIGNAL_MSI)
+RULE_EQ(M | V | W, ioctl, 1, KVM_IRQFD)
+RULE_EQ(M | V | W, ioctl, 1, KVM_IOEVENTFD)
+RULE_EQ(M | V | W, ioctl, 1, KVM_SET_GSI_ROUTING)
+
+/* Console input from a file, and virtio-rng. */
+RULE(M, pread64)
+RULE(M, getrandom)
+
+/* Disk images. */
+RULE(W, pread64)
+RULE(W, pwrite64)
+RULE(W, preadv)
+RULE(W, pwritev)
+RULE(W, fdatasync)
+
+#ifdef SANITIZED
+/* What the sanitizers' runtime does while the program runs, and to report. */
+RULE(M | V | W, mmap)
+RULE(M | V | W, mprotect)
+RULE(M | V | W, sigaltstack)
+RULE(M | V | W, openat)
+RULE(M | V | W, open)
+RULE(M | V | W, readlink)
+RULE(M | V | W, readlinkat)
+RULE(M | V | W, fstat)
+RULE(M | V | W, newfstatat)
+RULE(M | V | W, lseek)
+RULE(M | V | W, getrlimit)
+RULE(M | V | W, prlimit64)
+RULE(M | V | W, sched_getaffinity)
+RULE(M | V | W, rt_sigaction)
+RULE(M | V | W, getcwd)
+RULE(M | V | W, uname)
+RULE(M | V | W, getuid)
+RULE(M | V | W, prctl)
+RULE(M | V | W, ioctl)
+RULE(M | V | W, tgkill)
+RULE(M | V | W, kill)
+RULE(M | V | W, getppid)
+RULE(M | V | W, clone)
+RULE(M | V | W, wait4)
+#endif
