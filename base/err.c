@@ -12,9 +12,11 @@ static void defuse(char *s)
 			*s = '?';
 }
 
+static size_t append(struct err *err, size_t at, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
+
 /* vsnprintf into the rest of @err behind @at; a cut sentence says so. */
-__attribute__((format(printf, 3, 0))) static size_t append(struct err *err, size_t at,
-							   const char *fmt, va_list ap)
+static size_t append(struct err *err, size_t at, const char *fmt, va_list ap)
 {
 	size_t room = sizeof(err->msg) - at;
 	int n = vsnprintf(err->msg + at, room, fmt, ap);

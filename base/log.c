@@ -16,6 +16,9 @@ void log_init(enum log_level level, const char *vm_name)
 }
 
 static void emit(enum log_level level, const char *tag, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
+
+static void emit(enum log_level level, const char *tag, const char *fmt, va_list ap)
 {
 	static const char *const words[] = { "error", "warning", "info", "debug" };
 	char line[1024];

@@ -156,7 +156,8 @@ static void blk_kick(struct virtio_dev *v, unsigned n)
 			vq_push(q, b->chain.head, filled + 1);
 			virtio_signal(v, n);
 			if (--budget == 0) {
-				eventfd_write(v->kick_fd, 1);
+				if (vq_kicks(q, true))
+					eventfd_write(v->kick_fd, 1);
 				return;
 			}
 		}

@@ -95,7 +95,7 @@ static void console_kick(struct virtio_dev *v, unsigned n)
 
 	if (n == CONSOLE_TX) {
 		transmit(c);
-	} else if (c->starved && vq_kicks(&v->queues[CONSOLE_RX], true)) {
+	} else if (c->starved) {
 		c->starved = false;
 		chardev_resume(c->chr);
 	}

@@ -55,7 +55,8 @@ static void rng_kick(struct virtio_dev *v, unsigned n)
 			vq_push(q, rng->chain.head, fill(&rng->chain));
 			virtio_signal(v, n);
 			if (--budget == 0) {
-				eventfd_write(v->kick_fd, 1);
+				if (vq_kicks(q, true))
+					eventfd_write(v->kick_fd, 1);
 				return;
 			}
 		}

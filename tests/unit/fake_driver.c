@@ -274,7 +274,7 @@ static uint16_t take_desc(struct fake_vq *q)
 			return i;
 		}
 	}
-	assert(!"no free descriptor");
+	assert(false); /* no free descriptor */
 	return 0;
 }
 

@@ -36,9 +36,9 @@ static void load(void)
 	fixture_load(&f);
 }
 
-#define FAILS(code, ...)                                                \
-	do {                                                            \
-		fixture_kernel(&f, &img, sizeof(img));                  \
+#define FAILS(code, ...)                                                 \
+	do {                                                             \
+		fixture_kernel(&f, &img, sizeof(img));                   \
 		FIXTURE_LOAD_FAILS(&f, code, "kernel.img", __VA_ARGS__); \
 	} while (0)
 
@@ -255,8 +255,7 @@ static void command_line_is_as_long_as_the_header_says(void **state)
 	load();
 	assert_memory_equal(fixture_at(&f, LAYOUT_CMDLINE, 2048), line, 2048);
 	img.hdr.cmdline_size = 2046;
-	FAILS(-E2BIG,
-	      "command line: 2047 bytes, kernel kernel.img takes at most 2046");
+	FAILS(-E2BIG, "command line: 2047 bytes, kernel kernel.img takes at most 2046");
 	img.hdr.cmdline_size = 0;
 	f.cfg.cmdline = "";
 	load();

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/bytes.h"
 #include "boot/x86_64/layout.h"
 #include "tests/unit/kernel_fixture.h"
 
@@ -36,9 +37,9 @@ static void load(void)
 	fixture_load(&f);
 }
 
-#define FAILS(code, ...)                                                \
-	do {                                                            \
-		fixture_kernel(&f, &img, sizeof(img));                  \
+#define FAILS(code, ...)                                                 \
+	do {                                                             \
+		fixture_kernel(&f, &img, sizeof(img));                   \
 		FIXTURE_LOAD_FAILS(&f, code, "kernel.img", __VA_ARGS__); \
 	} while (0)
 
@@ -77,27 +78,28 @@ static void note_of_four_bytes_is_enough(void **state)
 	assert_int_equal(f.state.entry, FIXTURE_PVH_ENTRY);
 }
 
-/* Put notes of other kinds before, padded to @align as they must be. */
-static void prepend_notes(uint32_t align)
+static unsigned char *put_note(unsigned char *to, uint32_t align, uint32_t type,
+			       const char *name, const void *desc, uint32_t desc_len)
+{
+	uint32_t name_len = (uint32_t)strlen(name) + 1;
+	Elf64_Nhdr head = { name_len, desc_len, type };
+	size_t at = align_up(sizeof(head) + name_len, align);
+
+	memcpy(to, &head, sizeof(head));
+	memcpy(to + sizeof(head), name, name_len);
+	memcpy(to + at, desc, desc_len);
+	return to + align_up(at + desc_len, align);
+}
+
+/* Notes of other kinds before the one that counts, padded as @align wants it. */
+static void several_notes(uint32_t align)
 {
 	unsigned char *to = img.pad;
-	Elf64_Nhdr other = { .n_namesz = 4, .n_descsz = 5, .n_type = 18 };
-	size_t step = align == 8 ? 24 : 24;
-	size_t desc = align == 8 ? 16 : 16;
 
-	memcpy(to, &other, sizeof(other));
-	memcpy(to + sizeof(other), "GNU", 4);
-	to += step;
-	other.n_type = 17;
-	memcpy(to, &other, sizeof(other));
-	memcpy(to + sizeof(other), "Xen", 4);
-	to += step;
-	other.n_type = 18;
-	other.n_descsz = 8;
-	memcpy(to, &other, sizeof(other));
-	memcpy(to + sizeof(other), "Xen", 4);
-	memcpy(to + desc, img.note.desc, 8);
-	to += step;
+	memset(to, 0, sizeof(img.pad));
+	to = put_note(to, align, 18, "Linux", "other", 5);
+	to = put_note(to, align, 17, "Xen", "another kind", 12);
+	to = put_note(to, align, 18, "Xen", img.note.desc, 8);
 	img.note_ph.p_offset = offsetof(struct fixture_elf, pad);
 	img.note_ph.p_filesz = (size_t)(to - img.pad);
 	img.note_ph.p_align = align;
@@ -106,10 +108,10 @@ static void prepend_notes(uint32_t align)
 static void note_is_found_behind_others(void **state)
 {
 	(void)state;
-	prepend_notes(4);
+	several_notes(4);
 	load();
 	assert_int_equal(f.state.entry, FIXTURE_PVH_ENTRY);
-	prepend_notes(8);
+	several_notes(8);
 	load();
 	assert_int_equal(f.state.entry, FIXTURE_PVH_ENTRY);
 }

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "boot/x86_64/layout.h"
 #include "vmm/x86_64/cpuid.h"
@@ -103,32 +104,32 @@ int arch_vm_init(struct arch *a, const struct gmem *mem, unsigned n_cpus,
 static int set_msrs(struct arch *a, const struct vcpu *v, struct err *err)
 {
 	uint64_t mask = ((1ull << a->cpuid.phys_bits) - 1) & ~0xfffull;
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry e[6];
-	} msrs = {
-		.head.nmsrs = 6,
-		.e = {
-			/* IA32_MISC_ENABLE: fast strings */
-			{ .index = 0x1a0, .data = 1 },
-			/*
-			 * MTRRs: all is write-back but for the hole, which
-			 * takes two: 0xd0000000 + 256 MiB, 0xe0000000 + 512 MiB
-			 */
-			{ .index = 0x200, .data = 0xd0000000 },
-			{ .index = 0x201, .data = (mask & ~0x0fffffffull) | 1u << 11 },
-			{ .index = 0x202, .data = 0xe0000000 },
-			{ .index = 0x203, .data = (mask & ~0x1fffffffull) | 1u << 11 },
-			/* IA32_MTRR_DEF_TYPE: enabled, write-back */
-			{ .index = 0x2ff, .data = 1u << 11 | 6 },
-		},
+	const struct kvm_msr_entry entries[] = {
+		/* IA32_MISC_ENABLE: fast strings */
+		{ .index = 0x1a0, .data = 1 },
+		/*
+		 * MTRRs: all is write-back but for the hole, which takes two:
+		 * 0xd0000000 + 256 MiB, 0xe0000000 + 512 MiB
+		 */
+		{ .index = 0x200, .data = 0xd0000000 },
+		{ .index = 0x201, .data = (mask & ~0x0fffffffull) | 1u << 11 },
+		{ .index = 0x202, .data = 0xe0000000 },
+		{ .index = 0x203, .data = (mask & ~0x1fffffffull) | 1u << 11 },
+		/* IA32_MTRR_DEF_TYPE: enabled, write-back */
+		{ .index = 0x2ff, .data = 1u << 11 | 6 },
 	};
-	int n = ioctl(v->fd, KVM_SET_MSRS, &msrs);
+	AUTO_FREE struct kvm_msrs *msrs = calloc(1, sizeof(*msrs) + sizeof(entries));
+	int n;
 
+	if (!msrs)
+		return err_sys(err, -ENOMEM, "registers of vCPU %u", v->id);
+	msrs->nmsrs = ARRAY_SIZE(entries);
+	memcpy(msrs->entries, entries, sizeof(entries));
+	n = ioctl(v->fd, KVM_SET_MSRS, msrs);
 	if (n < 0)
 		return err_sys(err, -errno, "/dev/kvm: registers of vCPU %u", v->id);
-	if (n < 6)
-		log_debug("kvm", "vCPU %u has no MSR 0x%x", v->id, msrs.e[n].index);
+	if ((size_t)n < ARRAY_SIZE(entries))
+		log_debug("kvm", "vCPU %u has no MSR 0x%x", v->id, entries[n].index);
 	return 0;
 }
 
