@@ -78,7 +78,8 @@ static void transmit(struct console *c)
 			vq_push(q, c->chain.head, 0);
 			virtio_signal(&c->v, CONSOLE_TX);
 			if (--budget == 0) {
-				eventfd_write(c->v.kick_fd, 1);
+				if (vq_kicks(q, true))
+					eventfd_write(c->v.kick_fd, 1);
 				return;
 			}
 		}

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -398,6 +399,7 @@ static void *worker_thread(void *arg)
 	struct machine *m = d->host->machine;
 	struct err err;
 
+	prctl(PR_SET_NAME, d->name, 0, 0, 0);
 	if (enter_jail(m, JAIL_WORKER) == 0 && loop_run(d->own_loop, &err) < 0)
 		machine_end(m, VM_END_ERROR, 0, "%s: %s", d->name, err.msg);
 	return NULL;
@@ -417,7 +419,6 @@ static int start_threads(struct machine *m, struct err *err)
 			return err_sys(err, -r, "cannot start a thread for %s",
 				       d->name);
 		d->started = true;
-		pthread_setname_np(d->thread, d->name);
 	}
 	for (unsigned i = 0; i < m->n_vcpus; i++) {
 		r = vcpu_start(&m->vcpus[i], err);

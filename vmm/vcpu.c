@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -144,7 +145,11 @@ static void *vcpu_thread(void *arg)
 {
 	struct vcpu *v = arg;
 	struct vcpu_shared *s = v->shared;
+	char name[16];
 
+	/* By prctl: pthread_setname_np() may open a path. */
+	snprintf(name, sizeof(name), "vcpu%u", v->id);
+	prctl(PR_SET_NAME, name, 0, 0, 0);
 	this_run = v->run;
 	if (s->enter(s->ctx) < 0) {
 		s->end(s->ctx, VM_END_ERROR, 0, "vCPU %u: cannot enter its jail",
@@ -171,7 +176,6 @@ int vcpu_start(struct vcpu *v, struct err *err)
 {
 	struct sigaction kick = { .sa_handler = on_kick };
 	pthread_attr_t attr;
-	char name[16];
 	int r;
 
 	if (sigaction(KICK_SIGNAL, &kick, NULL) < 0)
@@ -183,8 +187,6 @@ int vcpu_start(struct vcpu *v, struct err *err)
 	if (r)
 		return err_sys(err, -r, "cannot start a thread for vCPU %u", v->id);
 	v->started = true;
-	snprintf(name, sizeof(name), "vcpu%u", v->id);
-	pthread_setname_np(v->thread, name);
 	return 0;
 }
 
