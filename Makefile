@@ -181,7 +181,7 @@ fuzz:
 	@tests/fuzz/run $(FUZZ_BUILD) $(TIME)
 .PHONY: fuzz-programs
 fuzz-programs: $(FUZZERS)
-$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVES)
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^

@@ -129,16 +129,19 @@ static int set_u64(const struct opt *opt, const char *text, uint64_t *value,
 						    : "%s: %s is not within %" PRIu64
 						      " to %" PRIu64,
 			       opt->key, text, opt->min, max);
+	if ((opt->flags & OPT_POW2) && (v & (v - 1)))
+		return err_set(err, -EINVAL, "%s: %s is not a power of two", opt->key,
+			       text);
 	*value = v;
 	return 0;
 }
 
-/* Append "a, b, c" or "a|b|c" to @buf, as far as there is room. */
-static void join(char *buf, size_t size, const char *word, const char *between)
+/* Append a word to "a, b, c", as far as there is room. */
+static void join(char *buf, size_t size, const char *word)
 {
 	size_t at = strlen(buf);
 
-	snprintf(buf + at, size - at, "%s%s", at ? between : "", word);
+	snprintf(buf + at, size - at, "%s%s", at ? ", " : "", word);
 }
 
 static int set_enum(const struct opt *opt, const char *text, int *value,
@@ -151,7 +154,7 @@ static int set_enum(const struct opt *opt, const char *text, int *value,
 			*value = i;
 			return 0;
 		}
-		join(words, sizeof(words), opt->names[i], ", ");
+		join(words, sizeof(words), opt->names[i]);
 	}
 	return err_set(err, -EINVAL, "%s: \"%s\" is not one of: %s", opt->key, text,
 		       words);
@@ -160,8 +163,13 @@ static int set_enum(const struct opt *opt, const char *text, int *value,
 static int set_str(const struct opt *opt, const char *text, char **value,
 		   struct err *err)
 {
-	char *s = strdup(text);
+	char *s;
 
+	if (opt->max && strlen(text) > opt->max)
+		return err_set(err, -EINVAL,
+			       "%s: \"%s\" is longer than %" PRIu64 " bytes", opt->key,
+			       text, opt->max);
+	s = strdup(text);
 	if (!s)
 		return err_sys(err, -ENOMEM, "%s", opt->key);
 	free(*value);
@@ -321,7 +329,7 @@ static int unknown_key(const struct opt *table, const char *key, struct err *err
 	char keys[384] = "";
 
 	for (const struct opt *o = table; o->key; o++)
-		join(keys, sizeof(keys), o->key, ", ");
+		join(keys, sizeof(keys), o->key);
 	return err_set(err, -EINVAL, "unknown key \"%.64s\" (%s)", key, keys);
 }
 
@@ -406,63 +414,5 @@ void opt_free(const struct opt *table, void *cfg)
 			free(list->v);
 			*list = (struct opt_list){ 0 };
 		}
-	}
-}
-
-/* "key=ARG", "key[=ARG]" where the value may be left out. */
-static void help_left(const struct opt *o, char *buf, size_t size)
-{
-	char words[128] = "";
-	const char *arg = o->arg;
-
-	if (!arg && o->type == OPT_ENUM) {
-		for (int i = 0; o->names[i]; i++)
-			join(words, sizeof(words), o->names[i], "|");
-		arg = words;
-	}
-	if (!arg)
-		arg = o->type == OPT_BOOL  ? "true|false"
-		      : o->type == OPT_U64 ? "N"
-					   : "TEXT";
-	snprintf(buf, size, o->type == OPT_BOOL ? "%s[=%s]" : "%s=%s", o->key, arg);
-}
-
-static void help_default(const struct opt *o, FILE *out)
-{
-	if (o->flags & OPT_REQUIRED)
-		fputs(" (required)", out);
-	else if (o->type == OPT_ENUM)
-		fprintf(out, " (default %s)", o->names[o->def]);
-	else if (o->type == OPT_BOOL && o->def)
-		fputs(" (default true)", out);
-	else if (o->type == OPT_U64 && o->def)
-		fprintf(out,
-			o->flags & OPT_HEX ? " (default 0x%" PRIx64 ")"
-					   : " (default %" PRIu64 ")",
-			o->def);
-}
-
-void opt_help(const struct opt *table, FILE *out, int indent)
-{
-	char left[160];
-	int width = 0;
-
-	/* A column of its own for the help, unless a key is very long. */
-	for (const struct opt *o = table; o->key; o++) {
-		help_left(o, left, sizeof(left));
-		if ((int)strlen(left) > width && strlen(left) <= 28)
-			width = (int)strlen(left);
-	}
-	for (const struct opt *o = table; o->key; o++) {
-		help_left(o, left, sizeof(left));
-		if ((int)strlen(left) > width)
-			fprintf(out, "%*s%s\n%*s  %s", indent, "", left, indent + width,
-				"", o->help);
-		else
-			fprintf(out, "%*s%-*s  %s", indent, "", width, left, o->help);
-		help_default(o, out);
-		fputc('\n', out);
-		if (o->type == OPT_GROUP)
-			opt_help(o->sub, out, indent + 4);
 	}
 }

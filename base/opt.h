@@ -36,6 +36,7 @@ enum {
 	OPT_REQUIRED = 1 << 1,
 	OPT_BARE = 1 << 2, /* its value may be left out: the default stays */
 	OPT_HEX = 1 << 3, /* a number that help and errors show in hexadecimal */
+	OPT_POW2 = 1 << 4, /* a number that must be a power of two */
 };
 
 struct opt {
@@ -45,11 +46,12 @@ struct opt {
 	enum opt_type type;
 	unsigned flags;
 	size_t offset; /* of the field in the configuration struct */
-	uint64_t min, max; /* OPT_U64; max 0: no limit */
+	uint64_t min,
+		max; /* of an OPT_U64; max: bytes of an OPT_STR; max 0: no limit */
 	uint64_t def; /* default of OPT_BOOL, OPT_U64 and OPT_ENUM */
 	const char *const *names; /* OPT_ENUM: the words, ended by NULL */
 	const struct opt *sub; /* OPT_GROUP */
-	const char *arg; /* the value's name in the help */
+	const char *arg; /* the value's name in the help; OPT_ENUM: its words */
 	const char *help; /* one sentence, without a full stop */
 };
 
@@ -94,3 +96,6 @@ void opt_free(const struct opt *table, void *cfg);
 
 /* Print a table as help: "key=ARG  help (default x)", indented. */
 void opt_help(const struct opt *table, FILE *out, int indent);
+
+/* The same for options of the command line: "-k, --key ARG  help (default x)". */
+void opt_help_options(const struct opt *table, FILE *out, int indent);

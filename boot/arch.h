@@ -27,7 +27,7 @@ int boot_refuse(const struct boot_image *kernel, const unsigned char *head,
 int boot_read(const struct boot_image *img, const char *what, uint64_t off, void *buf,
 	      size_t len, struct err *err);
 
-/* Where an initrd may lie: page-aligned addresses, ends not included. */
+/* Where an initrd may lie, all of it RAM: page-aligned, ends not included. */
 struct boot_room {
 	uint64_t start, end;
 	uint64_t kernel_start, kernel_end; /* not there */

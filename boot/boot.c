@@ -1,6 +1,7 @@
 /* The common part of loading a guest; see boot.h and arch.h. */
 #include "boot/boot.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -47,15 +48,12 @@ int boot_refuse(const struct boot_image *kernel, const unsigned char *head,
 		unsigned len;
 	} formats[] = {
 		{ "\x1f\x8b", "compressed with gzip, unpack it first", 0, 2 },
-		{ "\xfd"
-		  "7zXZ",
-		  "compressed with xz, unpack it first", 0, 5 },
+		{ "\xfd\x37zXZ", "compressed with xz, unpack it first", 0, 5 },
 		{ "\x28\xb5\x2f\xfd", "compressed with zstd, unpack it first", 0, 4 },
 		{ "\x02\x21\x4c\x18", "compressed with lz4, unpack it first", 0, 4 },
 		{ "\x04\x22\x4d\x18", "compressed with lz4, unpack it first", 0, 4 },
 		{ "BZh", "compressed with bzip2, unpack it first", 0, 3 },
 		{ "ARM\x64", "an aarch64 Image", 56, 4 },
-		{ "HdrS", "an x86 bzImage", 0x202, 4 },
 		{ "ANDROID!", "an Android boot image", 0, 8 },
 		{ "MZ", "an EFI program without a kernel's header", 0, 2 },
 	};
@@ -95,7 +93,7 @@ int boot_load_initrd(const struct gmem *mem, const struct boot_image *initrd,
 	uint64_t low_end = room->kernel_start < room->end ? room->kernel_start
 							  : room->end;
 	uint64_t below = gap(room->start, low_end);
-	uint64_t free = above > below ? above : below;
+	uint64_t best = above > below ? above : below;
 	uint64_t addr;
 	void *p;
 	int r;
@@ -111,11 +109,9 @@ int boot_load_initrd(const struct gmem *mem, const struct boot_image *initrd,
 			       " 0x%" PRIx64 " has %" PRIu64 " MiB beside the kernel",
 			       initrd->path,
 			       initrd->size / MIB + !!(initrd->size % MIB), room->end,
-			       free / MIB);
+			       best / MIB);
 	p = gmem_slice(mem, GPA(addr), initrd->size);
-	if (!p)
-		return err_set(err, -E2BIG, "initrd %s: no memory at 0x%" PRIx64,
-			       initrd->path, addr);
+	assert(p);
 	r = boot_read(initrd, "initrd", 0, p, initrd->size, err);
 	if (r == 0)
 		*ret_addr = addr;

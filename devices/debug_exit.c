@@ -78,7 +78,7 @@ static int debug_exit_create(const void *cfg, const struct dev_host *host,
 
 const struct dev_class debug_exit_class = {
 	.name = "debug-exit",
-	.help = "Let the guest end the VM with a status of its own",
+	.help = "let the guest end the VM with a status of its own",
 	.flags = DEV_BARE,
 	.opts = debug_exit_opts,
 	.cfg_size = sizeof(struct debug_exit_cfg),

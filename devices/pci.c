@@ -470,12 +470,12 @@ void pci_config_write(struct pci_func *f, unsigned off, const void *buf, size_t 
 
 void pci_func_reset(struct pci_func *f)
 {
-	config_set(f, PCI_COMMAND, 0);
-	config_set(f, PCI_COMMAND + 1, 0);
+	/* The command register and the capabilities; BARs and interrupt line stay. */
+	for (unsigned i = PCI_COMMAND; i < PCI_CONFIG_SIZE; i++) {
+		if (i < PCI_COMMAND + 2 || i >= FIRST_CAP)
+			config_set(f, i, f->config[i] & (uint8_t)~f->wmask[i]);
+	}
 	update_bars(f);
-	if (f->n_vectors)
-		config_set(f, f->msix_cap + PCI_MSIX_FLAGS + 1,
-			   (uint8_t)((f->n_vectors - 1) >> 8));
 	for (unsigned i = 0; i < f->n_vectors; i++) {
 		struct pci_msix_vector *v = &f->vectors[i];
 		struct pollfd pfd = { .fd = v->fd, .events = POLLIN };

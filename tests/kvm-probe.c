@@ -21,10 +21,10 @@
 enum { CODE = 0x1000, DATA = 0x1800, SIZE = 0x2000, CR0_PE = 1, CR4_OSFXSR = 1 << 9 };
 
 static const uint8_t code[] = {
-	0xb8, 0x78, 0x56, 0x34, 0x12,		  /* mov    $0x12345678, %eax */
-	0x66, 0x0f, 0x6e, 0xc0,			  /* movd   %eax, %xmm0 */
+	0xb8, 0x78, 0x56, 0x34, 0x12, /* mov    $0x12345678, %eax */
+	0x66, 0x0f, 0x6e, 0xc0, /* movd   %eax, %xmm0 */
 	0x0f, 0x13, 0x05, 0x00, 0x18, 0x00, 0x00, /* movlps %xmm0, DATA */
-	0xf4,					  /* hlt */
+	0xf4, /* hlt */
 };
 
 static _Noreturn void answer(const char *word, const char *why)
@@ -55,6 +55,13 @@ int main(void)
 {
 	int kvm, vm, vcpu, size;
 	struct kvm_regs regs = { .rip = CODE, .rflags = 2 };
+	const struct kvm_segment flat = { .limit = ~0u,
+					  .selector = 8,
+					  .type = 3,
+					  .present = 1,
+					  .db = 1,
+					  .s = 1,
+					  .g = 1 };
 	struct kvm_sregs sregs;
 	struct kvm_run *run;
 	uint32_t stored;
@@ -66,7 +73,8 @@ int main(void)
 	need(kvm, "open");
 	vm = ioctl(kvm, KVM_CREATE_VM, 0);
 	need(vm, "KVM_CREATE_VM");
-	ram = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ram = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		   0);
 	if (ram == MAP_FAILED)
 		answer("none", "mmap");
 	memcpy(ram + CODE, code, sizeof(code));
@@ -84,11 +92,8 @@ int main(void)
 
 	/* 32-bit protected mode, flat segments, no paging */
 	need(ioctl(vcpu, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
-	sregs.cs = (struct kvm_segment){ .limit = ~0u, .selector = 8, .type = 11, .present = 1,
-					 .db = 1, .s = 1, .g = 1 };
-	sregs.ss = (struct kvm_segment){ .limit = ~0u, .selector = 16, .type = 3, .present = 1,
-					 .db = 1, .s = 1, .g = 1 };
-	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss;
+	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = sregs.cs = flat;
+	sregs.cs.type = 11;
 	sregs.cr0 = (sregs.cr0 & 0x10) | CR0_PE;
 	sregs.cr4 |= CR4_OSFXSR;
 	need(ioctl(vcpu, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
@@ -97,6 +102,7 @@ int main(void)
 	if (ioctl(vcpu, KVM_RUN, 0) < 0)
 		answer("software", "KVM_RUN");
 	memcpy(&stored, ram + DATA, sizeof(stored));
-	answer(run->exit_reason == KVM_EXIT_HLT && stored == 0x12345678 ? "hardware" : "software",
+	answer(run->exit_reason == KVM_EXIT_HLT && stored == 0x12345678 ? "hardware"
+									: "software",
 	       NULL);
 }

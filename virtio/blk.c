@@ -129,7 +129,7 @@ static uint8_t blk_request(struct blk *b, uint32_t *ret_filled)
 	if (r == 0)
 		return BLK_S_OK;
 	log_guest(&b->failed, b->v.dev.host->name, "request %u at sector %llu: %s",
-		  type, (unsigned long long)sector, strerror(-r));
+		  type, (unsigned long long)sector, strerrordesc_np(-r));
 	return BLK_S_IOERR;
 }
 
@@ -199,9 +199,6 @@ static int blk_create(const void *cfg_, const struct dev_host *host,
 	struct blk *b;
 	int r;
 
-	if (id_len > BLK_ID_LEN)
-		return err_set(err, -EINVAL, "id=%s: longer than %u bytes", cfg->id,
-			       BLK_ID_LEN);
 	r = disk_open(&disk_cfg, &disk, err);
 	if (r < 0)
 		return r;
@@ -212,7 +209,7 @@ static int blk_create(const void *cfg_, const struct dev_host *host,
 	}
 	b->disk = disk;
 	if (id_len > 0)
-		memcpy(b->id, cfg->id, id_len);
+		memcpy(b->id, cfg->id, id_len < BLK_ID_LEN ? id_len : BLK_ID_LEN);
 
 	b->v.offered = BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_MQ |
 		       (disk->read_only ? BLK_F_RO : BLK_F_FLUSH);
@@ -248,6 +245,7 @@ static const struct opt blk_opts[] = {
 	{ .key = "id",
 	  .type = OPT_STR,
 	  .offset = offsetof(struct virtio_blk_cfg, id),
+	  .max = BLK_ID_LEN,
 	  .arg = "ID",
 	  .help = "serial number that the guest sees, at most 20 bytes" },
 	{ .key = "direct",
@@ -262,6 +260,7 @@ static const struct opt blk_opts[] = {
 	  .help = "lock the image by flock(2): shared with ro, else exclusively" },
 	{ .key = "block-size",
 	  .type = OPT_U64,
+	  .flags = OPT_POW2,
 	  .offset = offsetof(struct virtio_blk_cfg, block_size),
 	  .min = 512,
 	  .max = 4096,
@@ -273,7 +272,7 @@ static const struct opt blk_opts[] = {
 
 const struct dev_class virtio_blk_class = {
 	.name = "block",
-	.help = "A disk for the guest",
+	.help = "a disk",
 	.flags = DEV_REPEAT | DEV_THREAD,
 	.opts = blk_opts,
 	.cfg_size = sizeof(struct virtio_blk_cfg),

@@ -142,7 +142,7 @@ static int console_create(const void *cfg_, const struct dev_host *host,
 
 const struct dev_class virtio_console_class = {
 	.name = "virtio-console",
-	.help = "A console for the guest",
+	.help = "a console for the guest",
 	.cfg_size = sizeof(struct virtio_console_cfg),
 	.create = console_create,
 	.read = virtio_read,

@@ -30,7 +30,7 @@ static void store16(void *p, uint16_t v)
 /* A full barrier: our store is visible to the guest before we load. */
 static void smp_mb(void)
 {
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__sync_synchronize();
 }
 
 /* Section 2.7.6: flags, idx, ring[size], used_event. */

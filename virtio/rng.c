@@ -2,7 +2,7 @@
  * virtio entropy device (virtio 1.2 section 5.4): random bytes from the host's
  * kernel, written straight into the guest's buffers on the loop's thread.
  */
-#include "virtio/rng.h"
+#include "virtio/list.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -103,7 +103,7 @@ static int rng_create(const void *cfg, const struct dev_host *host,
 
 const struct dev_class virtio_rng_class = {
 	.name = "rng",
-	.help = "A source of random numbers for the guest",
+	.help = "a source of random numbers for the guest",
 	.flags = DEV_DEFAULT,
 	.create = rng_create,
 	.read = virtio_read,

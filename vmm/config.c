@@ -9,6 +9,9 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "devices/chardev.h"
+#include "devices/list.h"
+#include "devices/uart.h"
+#include "virtio/list.h"
 #include "vmm/arch.h"
 
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
@@ -21,7 +24,7 @@ static const struct opt cpus_opts[] = {
 	  .max = 64,
 	  .def = 1,
 	  .arg = "N",
-	  .help = "number of vCPUs, 1 to 64" },
+	  .help = "how many" },
 	{ 0 },
 };
 
@@ -33,7 +36,7 @@ static const struct opt mem_opts[] = {
 	  .max = UINT64_MAX >> 20,
 	  .def = 256,
 	  .arg = "MIB",
-	  .help = "size of memory in MiB" },
+	  .help = "how much" },
 	{ 0 },
 };
 
@@ -56,14 +59,14 @@ static const struct opt run_opts[] = {
 	  .sub = cpus_opts,
 	  .arg = "N",
 	  .offset = offsetof(struct config, cpus),
-	  .help = "vCPUs" },
+	  .help = "virtual CPUs, 1 to 64" },
 	{ .key = "mem",
 	  .letter = 'm',
 	  .type = OPT_GROUP,
 	  .sub = mem_opts,
 	  .arg = "MIB",
 	  .offset = offsetof(struct config, mem),
-	  .help = "memory" },
+	  .help = "memory in MiB; taken from the host as the guest touches it" },
 	{ .key = "name",
 	  .type = OPT_STR,
 	  .offset = offsetof(struct config, name),
@@ -165,11 +168,6 @@ const struct dev_class serial_option = {
 	.opts = serial_opts,
 	.cfg_size = sizeof(struct serial_cfg),
 };
-
-#define DEVICE_CLASS(c) extern const struct dev_class c;
-#include "devices/list.h"
-#include "virtio/list.h"
-#undef DEVICE_CLASS
 
 #define DEVICE_CLASS(c) &c,
 static const struct dev_class *const classes[] = {
@@ -519,18 +517,22 @@ void config_help(FILE *out)
 		"Usage: vmm run [OPTION]... KERNEL\n"
 		"Boot KERNEL, a bzImage or an ELF vmlinux, in a VM.\n\n"
 		"A file may be given as /proc/self/fd/N: the descriptor N that vmm inherits.\n\n");
-	opt_help(run_opts, out, 2);
+	opt_help_options(run_opts, out, 2);
 	for (size_t i = 0; classes[i]; i++) {
 		const struct dev_class *c = classes[i];
 
 		if (!class_named(c->name, strlen(c->name)))
 			continue;
-		fprintf(out, "\n  --%s%s%s  %s%s\n",
-			c->flags & DEV_DEFAULT ? "no-" : "", c->name,
-			!c->opts	      ? ""
-			: c->flags & DEV_BARE ? "[=KEY=VALUE,...]"
-					      : " KEY=VALUE,...",
-			c->flags & DEV_DEFAULT ? "without " : "", c->help);
+		fprintf(out, "\n  --%s%s", c->flags & DEV_DEFAULT ? "no-" : "",
+			c->name);
+		if (c->flags & DEV_BARE)
+			fprintf(out, "[=KEY=VALUE,...]");
+		else if (c->opts && (c->opts->flags & OPT_FIRST))
+			fprintf(out, " %s[,KEY=VALUE]...", c->opts->arg ?: "TYPE");
+		else if (c->opts)
+			fprintf(out, " KEY=VALUE,...");
+		fprintf(out, "\n      %s%s\n", c->flags & DEV_DEFAULT ? "without " : "",
+			c->help);
 		if (c->flags & DEV_REPEAT)
 			fprintf(out, "      may be repeated\n");
 		if (c->opts)
@@ -543,7 +545,6 @@ void config_help(FILE *out)
 
 int config_cmdline(const struct config *cfg, char **ret_cmdline, struct err *err)
 {
-	static const unsigned ports[] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
 	AUTO_FREE char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -562,7 +563,7 @@ int config_cmdline(const struct config *cfg, char **ret_cmdline, struct err *err
 				s->num - 1);
 		if (s->earlycon)
 			fprintf(f, " earlycon=" ARCH_SERIAL_EARLYCON,
-				ports[s->num - 1]);
+				uart_port((unsigned)s->num));
 	}
 	for (size_t i = 0; i < cfg->params.n; i++)
 		fprintf(f, " %s", cfg->params.v[i]);

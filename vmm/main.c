@@ -4,6 +4,7 @@
  * guest, jail, run.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,8 +82,9 @@ static int run(const struct config *cfg)
 	int r;
 
 	log_init((enum log_level)cfg->log_level, cfg->name);
-	/* A reader that goes away is an error of a write, not our end. */
+	/* A reader that goes away, or a full file, is an error of a write. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	r = machine_new(cfg, &m, &err);
 	if (r == 0)
 		r = enter_namespaces(cfg, &err);
@@ -114,8 +116,21 @@ static int run_command(char **args)
 	return status;
 }
 
+/* What we open must never become stdin, stdout or stderr. */
+static bool have_std_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd >= 0 && close(fd) == 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (!have_std_fds())
+		return EXIT_ERROR;
 	if (argc >= 2 && !strcmp(argv[1], "run"))
 		return run_command(argv + 2);
 	if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {

@@ -21,6 +21,11 @@
 
 _Static_assert(HDR_START + sizeof(struct setup_header) <= BOOT_HEAD_SIZE, "head");
 
+static uint64_t setup_size(const struct setup_header *hdr)
+{
+	return ((hdr->setup_sects ? hdr->setup_sects : 4u) + 1u) * SECTOR;
+}
+
 /*
  * Copy the header, which ends where the jump over it leads; a kernel older than our
  * struct has less, and the rest stays zero.
@@ -34,6 +39,11 @@ static int read_header(const struct boot_image *img, const unsigned char *head,
 	if (len > sizeof(hdr))
 		len = sizeof(hdr);
 	memcpy(&hdr, head + HDR_START, len);
+	if (img->size < setup_size(&hdr))
+		return err_set(err, -ENOEXEC,
+			       "kernel %s: truncated: its header tells of %" PRIu64
+			       " bytes before the code, the file has %" PRIu64,
+			       img->path, setup_size(&hdr), img->size);
 	if (hdr.version < PROTOCOL_2_12 || !(hdr.xloadflags & XLF_KERNEL_64))
 		return err_set(err, -ENOEXEC,
 			       "kernel %s: real-mode or 32-bit only: boot protocol"
@@ -85,22 +95,22 @@ int bzimage_load(const struct gmem *mem, const struct boot_image *img,
 		 const unsigned char *head, struct loader_kernel *ret_kernel,
 		 struct err *err)
 {
-	uint64_t setup_size, code_size, need, addr = 0;
-	struct setup_header hdr;
+	uint64_t code_start, code_size, need, addr = 0;
+	struct setup_header hdr = { 0 };
 	char what[64];
 	int r;
 
 	r = read_header(img, head, &hdr, err);
 	if (r < 0)
 		return r;
-	setup_size = ((hdr.setup_sects ? hdr.setup_sects : 4u) + 1u) * SECTOR;
+	code_start = setup_size(&hdr);
 	code_size = hdr.syssize * UINT64_C(16);
 	/* What follows, such as a signature, is not the kernel's. */
-	if (!range_within(setup_size, code_size, img->size))
+	if (!range_within(code_start, code_size, img->size))
 		return err_set(err, -ENOEXEC,
 			       "kernel %s: truncated: its header tells of %" PRIu64
 			       " + %" PRIu64 " bytes, the file has %" PRIu64,
-			       img->path, setup_size, code_size, img->size);
+			       img->path, code_start, code_size, img->size);
 	if (code_size <= ENTRY_64)
 		return err_set(err, -ENOEXEC,
 			       "kernel %s: syssize %u leaves no code behind the header",
@@ -120,7 +130,7 @@ int bzimage_load(const struct gmem *mem, const struct boot_image *img,
 	r = loader_check_fit(mem, img, addr, addr + need, what, err);
 	if (r < 0)
 		return r;
-	r = boot_read(img, "kernel", setup_size, gmem_slice(mem, GPA(addr), code_size),
+	r = boot_read(img, "kernel", code_start, gmem_slice(mem, GPA(addr), code_size),
 		      code_size, err);
 	if (r < 0)
 		return r;

@@ -14,12 +14,11 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/cleanup.h"
 #include "boot/arch.h"
 #include "boot/x86_64/layout.h"
 
 #define MAX_SEGMENTS 64 /* a Linux kernel has 5 */
-#define MAX_NOTES_SIZE 65536u
+#define MAX_NOTES_SIZE 16384u /* a Linux kernel has 512 bytes */
 #define XEN_ELFNOTE_PHYS32_ENTRY 18
 #define LINUX_CMDLINE_MAX 2047 /* COMMAND_LINE_SIZE without the terminator */
 #define PROTOCOL_VERSION 0x20c
@@ -190,11 +189,9 @@ static int parse_notes(const unsigned char *notes, uint64_t size, uint64_t align
 static int find_pvh(const struct boot_image *img, const struct segments *segs,
 		    uint64_t *ret_entry, struct err *err)
 {
-	AUTO_FREE unsigned char *notes = malloc(MAX_NOTES_SIZE);
+	unsigned char notes[MAX_NOTES_SIZE];
 	int r;
 
-	if (!notes)
-		return err_set(err, -ENOMEM, "kernel %s: out of memory", img->path);
 	for (size_t i = 0; i < segs->n; i++) {
 		const Elf64_Phdr *p = &segs->v[i];
 
@@ -248,7 +245,7 @@ int elf_load(const struct gmem *mem, const struct boot_image *img,
 	     const unsigned char *head, struct loader_kernel *ret_kernel,
 	     struct err *err)
 {
-	struct segments segs;
+	struct segments segs = { 0 };
 	uint64_t start = 0, end = 0, entry;
 	Elf64_Ehdr ehdr;
 	int pvh, r;

@@ -54,7 +54,7 @@ static int load_kernel(const struct gmem *mem, const struct boot_image *img,
 
 	if (memcmp(head, ELFMAG, SELFMAG) == 0)
 		return elf_load(mem, img, head, ret_kernel, err);
-	if (hdr->boot_flag == 0xaa55 && memcmp(&hdr->header, "HdrS", 4) == 0)
+	if (memcmp(&hdr->header, "HdrS", 4) == 0)
 		return bzimage_load(mem, img, head, ret_kernel, err);
 	return boot_refuse(img, head, err);
 }

@@ -1,6 +1,7 @@
 /*
  * virtio-blk (virtio 1.2, 5.2) end to end. Words: queues=N, irq=poll|intx|msix,
- * indirect=0|1, eventidx=0|1 (features to use; 1: they must be offered), ro=0|1, disk=N.
+ * indirect=0|1, eventidx=0|1 (features to use; 1: they must be offered), ro=0|1,
+ * disk=N.
  *
  * Queue q fills sectors 8q to 8q+7 with lines "qQQ sSSSSSSSSSS" of 16 bytes, which the
  * host's test then finds in the image; with ro=1 it finds what it put there.
@@ -30,8 +31,8 @@ static uint8_t seen[VQ_MAX][PER_QUEUE * SECTOR];
 static unsigned queues;
 static uint64_t capacity;
 
-static bool add(unsigned q, struct request *r, uint32_t type, uint64_t sector, void *data,
-		uint32_t len)
+static bool add(unsigned q, struct request *r, uint32_t type, uint64_t sector,
+		void *data, uint32_t len)
 {
 	/* Data in two pieces, of which neither is a whole number of sectors. */
 	uint32_t cut = len > 100 ? 100 : len;
@@ -82,7 +83,8 @@ static void fill(unsigned q)
 }
 
 /* All pieces of all queues at once. */
-static bool transfer(uint32_t type, uint8_t (*data)[PER_QUEUE * SECTOR], const char *what)
+static bool transfer(uint32_t type, uint8_t (*data)[PER_QUEUE * SECTOR],
+		     const char *what)
 {
 	for (unsigned q = 0; q < queues; q++) {
 		for (unsigned i = 0; i < PIECES; i++)
@@ -98,7 +100,8 @@ static bool transfer(uint32_t type, uint8_t (*data)[PER_QUEUE * SECTOR], const c
 	for (unsigned q = 0; q < queues; q++)
 		for (unsigned i = 0; i < PIECES; i++)
 			if (vq_wait(&dev.vq[q]) < 0) {
-				test_fail(what, "queue %u: completion %u is missing", q, i);
+				test_fail(what, "queue %u: completion %u is missing", q,
+					  i);
 				return false;
 			}
 	cpu_barrier();
@@ -182,7 +185,8 @@ static void refused(const char *what, uint32_t type, uint64_t sector, uint32_t l
 
 static void errors(void)
 {
-	refused("read at the end", VIRTIO_BLK_T_IN, capacity, SECTOR, VIRTIO_BLK_S_IOERR);
+	refused("read at the end", VIRTIO_BLK_T_IN, capacity, SECTOR,
+		VIRTIO_BLK_S_IOERR);
 	refused("read across the end", VIRTIO_BLK_T_IN, capacity - 1, 2 * SECTOR,
 		VIRTIO_BLK_S_IOERR);
 	refused("write at the end", VIRTIO_BLK_T_OUT, capacity, SECTOR,
@@ -263,9 +267,11 @@ void guest_main(void)
 	if (!setup())
 		return;
 	missing = wanted_features() & ~dev.offered &
-		  (1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX);
+		  (1ull << VIRTIO_RING_F_INDIRECT_DESC |
+		   1ull << VIRTIO_RING_F_EVENT_IDX);
 	test_check(!missing, "features offered", "%lx is missing", missing);
-	capacity = mmio_read32(dev.config) | (uint64_t)mmio_read32(dev.config + 4) << 32;
+	capacity = mmio_read32(dev.config) | (uint64_t)mmio_read32(dev.config + 4)
+						     << 32;
 	facts();
 	if (arg_number("ro", 0)) {
 		read_only();

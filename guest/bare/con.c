@@ -1,7 +1,7 @@
 /*
- * virtio-console without multiport (virtio 1.2, 5.3): queue 0 brings input, queue 1 takes
- * output. Words: console=N (which of them), lines=N (how many to write), read=1 (posts a
- * buffer, and says on both consoles which line came), irq=poll|intx|msix.
+ * virtio-console without multiport (virtio 1.2, 5.3): queue 0 brings input, queue 1
+ * takes output. Words: console=N (which of them), lines=N (how many to write), read=1
+ * (posts a buffer, and says on both consoles which line came), irq=poll|intx|msix.
  */
 #include "apic.h"
 #include "bare.h"
@@ -54,7 +54,8 @@ void guest_main(void)
 	bool said = true;
 
 	apic_init();
-	if (!virtio_open(&dev, TYPE_CONSOLE, (unsigned)arg_number("console", 0), &why)) {
+	if (!virtio_open(&dev, TYPE_CONSOLE, (unsigned)arg_number("console", 0),
+			 &why)) {
 		test_fail("open", "%s", why);
 		return;
 	}

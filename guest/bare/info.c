@@ -1,7 +1,7 @@
 /*
  * What a loader handed over, printed for the host's tests and checked for sense: entry,
- * memory map, command line, initrd, RNG seed, ACPI tables; then what the processor says of
- * KVM, and the time by the CMOS clock (MC146818A). Word: end=poweroff.
+ * memory map, command line, initrd, RNG seed, ACPI tables; then what the processor says
+ * of KVM, and the time by the CMOS clock (MC146818A). Word: end=poweroff.
  */
 #include <asm/bootparam.h>
 
@@ -39,19 +39,22 @@ static void memory_map(void)
 		if (r->size == 0 || r->start + r->size < r->start)
 			test_fail("memory map", "range %u has no sensible size", i);
 		if (r->start < end)
-			test_fail("memory map", "range %u overlaps or is out of order", i);
+			test_fail("memory map", "range %u overlaps or is out of order",
+				  i);
 		end = r->start + r->size;
 		if (r->type != BOOT_RAM)
 			continue;
 		ram += r->size;
-		/* Below 1 MiB may lie what the loader wrote: its last word is enough. */
+		/* Below 1 MiB may lie what the loader wrote: its last word is enough.
+		 */
 		memory_word(end - 8);
 		if (r->start >= 1 << 20)
 			memory_word(r->start + r->size / 2 / 8 * 8);
 		if (r->start <= (uintptr_t)image_start && (uintptr_t)image_end <= end)
 			image_in_ram = true;
 		if (end > 0xd0000000 && r->start < FOUR_GIB)
-			test_fail("memory map", "range %u reaches into the PCI hole", i);
+			test_fail("memory map", "range %u reaches into the PCI hole",
+				  i);
 	}
 	print("ram %lu KiB\n", ram / 1024);
 	test_check(image_in_ram, "image lies in RAM", "%lx-%lx does not",
@@ -71,7 +74,8 @@ static void initrd(void)
 		return;
 	}
 	for (unsigned i = 0; i < boot.ranges; i++)
-		if (boot.range[i].type == BOOT_RAM && boot.initrd >= boot.range[i].start &&
+		if (boot.range[i].type == BOOT_RAM &&
+		    boot.initrd >= boot.range[i].start &&
 		    boot.initrd + boot.initrd_size <=
 			    boot.range[i].start + boot.range[i].size)
 			in_ram = true;
@@ -213,7 +217,8 @@ static void cmos_time(void)
 	}
 	test_check(b & 2, "CMOS 24 hours", "register B %02x", b);
 	test_check(cmos(0x0d) & 0x80, "CMOS valid", "register D %02x", cmos(0x0d));
-	print("time 20%02u-%02u-%02u %02u:%02u:%02u\n", t[5], t[4], t[3], t[2], t[1], t[0]);
+	print("time 20%02u-%02u-%02u %02u:%02u:%02u\n", t[5], t[4], t[3], t[2], t[1],
+	      t[0]);
 	print("century %u\n", t[6]);
 }
 
@@ -233,7 +238,8 @@ void guest_main(void)
 	print("entry %s\n", boot.entry == ENTRY_PVH ? "pvh" : "linux64");
 	test_check(!boot.flaw, "boot information", "%s", boot.flaw ? boot.flaw : "");
 	print("cmdline %s\n", boot.cmdline);
-	test_check(bss_is_clear(), "memory behind the image's file is zero", "it is not");
+	test_check(bss_is_clear(), "memory behind the image's file is zero",
+		   "it is not");
 	memory_map();
 	initrd();
 	if (boot.entry == ENTRY_LINUX64)

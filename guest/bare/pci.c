@@ -42,12 +42,14 @@ static void ways_agree(void)
 			return;
 		}
 		for (uint16_t off = 0; off < (there ? 256 : 4); off += 4) {
-			uint32_t a = pci_read32(devfn, off), b = mmio_read32(ecam + off);
+			uint32_t a = pci_read32(devfn, off),
+				 b = mmio_read32(ecam + off);
 
 			if (a == b)
 				continue;
-			test_fail("ECAM", "device %u offset %x: %08x by ports, %08x there",
-				  dev, off, a, b);
+			test_fail("ECAM",
+				  "device %u offset %x: %08x by ports, %08x there", dev,
+				  off, a, b);
 			return;
 		}
 	}
@@ -90,8 +92,8 @@ static void odd_accesses(uint8_t devfn)
 	by_bytes = 0;
 	for (unsigned i = 0; i < 4; i++)
 		by_bytes |= (uint32_t)mmio_read8(ecam + i) << 8 * i;
-	test_check(by_bytes == id, "narrow reads by ECAM", "%08x by bytes, %08x at once",
-		   by_bytes, id);
+	test_check(by_bytes == id, "narrow reads by ECAM",
+		   "%08x by bytes, %08x at once", by_bytes, id);
 	/* What these read is the machine's choice; that it goes on is the test. */
 	for (unsigned off = 0; off < 8; off++) {
 		port_in8((uint16_t)(0xcf8 + off));
@@ -145,8 +147,8 @@ static void bars(uint8_t devfn)
 	old = pci_bar(devfn, (unsigned)bar);
 	size = pci_bar_size(devfn, (unsigned)bar);
 	print("bar %d at %lx size %x\n", bar, old, size);
-	test_check(size >= 16 && (size & (size - 1)) == 0 && old % size == 0, "BAR size",
-		   "%x at %lx", size, old);
+	test_check(size >= 16 && (size & (size - 1)) == 0 && old % size == 0,
+		   "BAR size", "%x at %lx", size, old);
 	test_check(pci_bar(devfn, (unsigned)bar) == old, "BAR kept while it was sized",
 		   "%lx became %lx", old, pci_bar(devfn, (unsigned)bar));
 	if (!test_check(old != 0, "BAR is assigned", "it is not"))
@@ -157,9 +159,9 @@ static void bars(uint8_t devfn)
 	/* Near the end of the window, where no BAR was put. */
 	new = (0xf3f00000 - 4 * (uint64_t)size) & ~((uint64_t)size - 1);
 	pci_enable(devfn, false);
-	test_check(mmio_read32(old + off) == 0xffffffff, "nothing there with decoding off",
-		   "%08x", mmio_read32(old + off));
-	pci_write32(devfn, where, (uint32_t)new);
+	test_check(mmio_read32(old + off) == 0xffffffff,
+		   "nothing there with decoding off", "%08x", mmio_read32(old + off));
+	pci_write32(devfn, where, (uint32_t) new);
 	pci_enable(devfn, true);
 	test_check(answers(new + off), "device answers where its BAR was moved", "%lx",
 		   new + off);

@@ -1,6 +1,6 @@
 /*
- * virtio-rng (virtio 1.2, 5.4): random bytes come, differ, and a request far larger than
- * anyone needs (1 MiB, in pieces of one page used again and again) does no harm.
+ * virtio-rng (virtio 1.2, 5.4): random bytes come, differ, and a request far larger
+ * than anyone needs (1 MiB, in pieces of one page used again and again) does no harm.
  */
 #include "apic.h"
 #include "bare.h"

@@ -1,6 +1,6 @@
 /*
- * Processors: every one of the MADT comes up, under an APIC id of its own, and answers an
- * inter-processor interrupt with another.
+ * Processors: every one of the MADT comes up, under an APIC id of its own, and answers
+ * an inter-processor interrupt with another.
  */
 #include "apic.h"
 #include "bare.h"
@@ -64,5 +64,6 @@ void guest_main(void)
 		    !apic_sleep_until_changed(&answers, before))
 			test_fail("interrupt", "APIC id %u did not answer", ids[i]);
 	}
-	test_check(answers == up, "interrupts go round", "%u of %u answers", answers, up);
+	test_check(answers == up, "interrupts go round", "%u of %u answers", answers,
+		   up);
 }

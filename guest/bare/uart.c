@@ -1,7 +1,7 @@
 /*
  * The 16550A UART (PC16550D data sheet): registers, loopback, FIFO and its overrun, and
- * interrupts. Word: port=0x3f8 (COM1, which also carries the verdicts: nothing is printed
- * while the UART is spoilt), gsi=4.
+ * interrupts. Word: port=0x3f8 (COM1, which also carries the verdicts: nothing is
+ * printed while the UART is spoilt), gsi=4.
  */
 #include "apic.h"
 #include "bare.h"
@@ -84,7 +84,8 @@ static void registers(void)
 	test_check(iir & IIR_NONE, "no interrupt pending", "IIR %02x", iir);
 }
 
-/* In loopback the modem outputs appear as inputs: DTR-DSR, RTS-CTS, OUT1-RI, OUT2-DCD. */
+/* In loopback the modem outputs appear as inputs: DTR-DSR, RTS-CTS, OUT1-RI, OUT2-DCD.
+ */
 static void loopback(void)
 {
 	uint8_t modem, ready, data, after, overrun, count = 0;
@@ -105,8 +106,8 @@ static void loopback(void)
 	plain();
 	test_check(modem == 0x90, "loopback of modem lines", "MSR %02x", modem);
 	test_check((ready & LSR_READY) && data == 0x42 && !(after & LSR_READY),
-		   "loopback of data", "%02x, LSR %02x before and %02x after", data, ready,
-		   after);
+		   "loopback of data", "%02x, LSR %02x before and %02x after", data,
+		   ready, after);
 	test_check((overrun & LSR_OVERRUN) && count >= FIFO && count < 2 * FIFO,
 		   "overrun", "LSR %02x, %u characters kept", overrun, count);
 }

@@ -43,7 +43,8 @@ static bool write_all(int fd, const void *data, size_t len)
 	while (len) {
 		ssize_t n = write(fd, p, len);
 
-		if (n < 0 && errno == EAGAIN) /* the caller's stdout may be non-blocking */
+		if (n < 0 &&
+		    errno == EAGAIN) /* the caller's stdout may be non-blocking */
 			poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1);
 		else if (n < 0 && errno != EINTR)
 			return false;
@@ -121,13 +122,15 @@ static void agent_root(const char *kernel, bool tmpfs_tmp, bool out)
 
 	agent_mount("hostroot", "/lo", "9p", MS_RDONLY,
 		    "trans=virtio,version=9p2000.L,msize=262144,cache=loose");
-	agent_mount("root", "/r", "overlay", 0, "lowerdir=/lo,upperdir=/ov/u,workdir=/ov/w");
+	agent_mount("root", "/r", "overlay", 0,
+		    "lowerdir=/lo,upperdir=/ov/u,workdir=/ov/w");
 	agent_mount("/proc", "/r/proc", NULL, MS_MOVE, NULL);
 	agent_mount("/sys", "/r/sys", NULL, MS_MOVE, NULL);
 	agent_mount("/dev", "/r/dev", NULL, MS_MOVE, NULL);
 	agent_mount("run", "/r/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755");
 	if (tmpfs_tmp)
-		agent_mount("tmp", "/r/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
+		agent_mount("tmp", "/r/tmp", "tmpfs", MS_NOSUID | MS_NODEV,
+			    "mode=1777");
 	if (mkdir("/r/run/lab-out", 0755))
 		agent_die("/run/lab-out");
 	if (out)
@@ -159,7 +162,8 @@ static void job_start(struct job *j, char **argv, char **env)
 			agent_die("pseudo terminal");
 		in[0] = out[1] = err[1] = open(ptsname(in[1]), O_RDWR | O_CLOEXEC);
 		err[0] = -1;
-	} else if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) {
+	} else if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) ||
+		   pipe2(err, O_CLOEXEC)) {
 		agent_die("pipe");
 	}
 	j->pid = fork();
@@ -258,12 +262,11 @@ static int job_relay(struct job *j, int port, int chld)
 				free(data), data = NULL;
 		}
 	}
-	for (int fd = j->out; fd >= 0;
-	     fd = job_forward(fd, port, 'O') ? fd : -1)
-		if (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, j->tty ? 100 : 0) <= 0)
+	for (int fd = j->out; fd >= 0; fd = job_forward(fd, port, 'O') ? fd : -1)
+		if (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1,
+			 j->tty ? 100 : 0) <= 0)
 			break;
-	for (int fd = j->err; fd >= 0;
-	     fd = job_forward(fd, port, 'E') ? fd : -1)
+	for (int fd = j->err; fd >= 0; fd = job_forward(fd, port, 'E') ? fd : -1)
 		if (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) <= 0)
 			break;
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -298,7 +301,8 @@ static int agent(void)
 	if (strlen(words[1]) == sizeof(seed.buf))
 		memcpy(seed.buf, words[1], sizeof(seed.buf));
 	random = open("/dev/urandom", O_RDWR | O_CLOEXEC);
-	if (random < 0 || ioctl(random, RNDADDENTROPY, &seed) || ioctl(random, RNDRESEEDCRNG))
+	if (random < 0 || ioctl(random, RNDADDENTROPY, &seed) ||
+	    ioctl(random, RNDRESEEDCRNG))
 		agent_die("/dev/urandom");
 	close(random);
 	flags = words[2];
@@ -348,7 +352,8 @@ static double seconds_left(const struct timespec *t)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(t->tv_sec - now.tv_sec) + (double)(t->tv_nsec - now.tv_nsec) / 1e9;
+	return (double)(t->tv_sec - now.tv_sec) +
+	       (double)(t->tv_nsec - now.tv_nsec) / 1e9;
 }
 
 static struct timespec in_seconds(int s)
@@ -537,7 +542,8 @@ static void host_job(const struct options *o, char **command, struct buf *out)
 	p += sprintf(p, "%lld", (long long)time(NULL)) + 1;
 	for (int i = 0; i < 32; i++)
 		p += sprintf(p, "%02x", seed[i]);
-	p += 1 + sprintf(p + 1, "%s%s%s", o->tmpfs_tmp ? "t" : "", o->out ? "o" : "", o->tty ? "y" : "");
+	p += 1 + sprintf(p + 1, "%s%s%s", o->tmpfs_tmp ? "t" : "", o->out ? "o" : "",
+			 o->tty ? "y" : "");
 	buf_add(&job, text, p + 1 - text);
 	buf_add(&job, o->kernel, strlen(o->kernel) + 1);
 	buf_add(&job, o->cwd, strlen(o->cwd) + 1);
@@ -578,7 +584,8 @@ static const char save[] =
 
 static void host_monitor(void)
 {
-	static const char saved[] = "\"status\": \"completed\"", quit[] = "{'execute':'quit'}";
+	static const char saved[] = "\"status\": \"completed\"",
+			  quit[] = "{'execute':'quit'}";
 
 	if (host_console(host.monitor) &&
 	    memmem(host.tail, host.tail_len, saved, sizeof(saved) - 1))
@@ -630,8 +637,8 @@ static int host_frames(struct buf *in, const struct options *o, bool *started)
 /* Runs one QEMU to the job's end and returns the status; or returns -1 where
  * L1 was not there within start_limit seconds or QEMU has gone before the job
  * had started. With o->save: 0 when QEMU has ended by itself. */
-static int host_run(char **argv, const char *dir, const struct options *o, char **command,
-		    int start_limit)
+static int host_run(char **argv, const char *dir, const struct options *o,
+		    char **command, int start_limit)
 {
 	struct timespec start = in_seconds(start_limit);
 	struct buf in = { 0 }, out = { 0 };
@@ -644,10 +651,12 @@ static int host_run(char **argv, const char *dir, const struct options *o, char 
 	while (status < 0) {
 		char chunk[CHUNK];
 		struct pollfd p[] = {
-			{ .fd = host.channel, .events = POLLIN | (out.len ? POLLOUT : 0) },
+			{ .fd = host.channel,
+			  .events = POLLIN | (out.len ? POLLOUT : 0) },
 			{ .fd = host.console, .events = POLLIN },
 			{ .fd = host.monitor, .events = POLLIN },
-			{ .fd = started && !eof && !out.len ? 0 : -1, .events = POLLIN },
+			{ .fd = started && !eof && !out.len ? 0 : -1,
+			  .events = POLLIN },
 		};
 		ssize_t n;
 
@@ -668,7 +677,8 @@ static int host_run(char **argv, const char *dir, const struct options *o, char 
 		if (p[2].revents)
 			host_monitor();
 		if (p[0].revents & POLLOUT) {
-			n = send(host.channel, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+			n = send(host.channel, out.data, out.len,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
 			if (n > 0)
 				buf_drop(&out, n);
 		}
@@ -737,17 +747,38 @@ int main(int argc, char **argv)
 	close(c);
 	while ((c = getopt(argc, argv, "+sd:k:c:t:p:ovyT")) != -1) {
 		switch (c) {
-		case 's': o.save = true; break;
-		case 'd': o.state = optarg; break;
-		case 'k': o.kernel = optarg; break;
-		case 'c': o.cwd = optarg; break;
-		case 't': o.timeout = atoi(optarg); break;
-		case 'p': host.parent = atoi(optarg); break;
-		case 'o': o.out = true; break;
-		case 'v': host.verbose = true; break;
-		case 'y': o.tty = true; break;
-		case 'T': o.tmpfs_tmp = true; break;
-		default: host_fail("tests/lab/run and lab.c do not agree");
+		case 's':
+			o.save = true;
+			break;
+		case 'd':
+			o.state = optarg;
+			break;
+		case 'k':
+			o.kernel = optarg;
+			break;
+		case 'c':
+			o.cwd = optarg;
+			break;
+		case 't':
+			o.timeout = atoi(optarg);
+			break;
+		case 'p':
+			host.parent = atoi(optarg);
+			break;
+		case 'o':
+			o.out = true;
+			break;
+		case 'v':
+			host.verbose = true;
+			break;
+		case 'y':
+			o.tty = true;
+			break;
+		case 'T':
+			o.tmpfs_tmp = true;
+			break;
+		default:
+			host_fail("tests/lab/run and lab.c do not agree");
 		}
 	}
 	for (int i = 0; i < 4; i++) {
@@ -781,7 +812,8 @@ int main(int argc, char **argv)
 		if (chdir(o.state) == 0)
 			unlink("vmstate"); /* the next run makes a new one */
 	}
-	status = host_run(join(list[0], list[2]), o.save ? o.state : NULL, &o, list[3], 180);
+	status = host_run(join(list[0], list[2]), o.save ? o.state : NULL, &o, list[3],
+			  180);
 	if (status < 0)
 		host_fail("L1 has not come up");
 	if (o.save && status)

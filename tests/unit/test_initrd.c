@@ -120,6 +120,12 @@ static void goes_below_the_kernel_when_it_fits_only_there(void **state)
 	assert_int_equal(load(PAGE), FIXTURE_LOAD - PAGE);
 	img.hdr.initrd_addr_max = 0x7fffff;
 	assert_int_equal(load(PAGE), 0x800000 - PAGE);
+	/* The page in which the kernel begins is not free. */
+	img.hdr.initrd_addr_max = UINT32_MAX;
+	img.hdr.init_size = 48 << 20;
+	img.hdr.relocatable_kernel = 0;
+	img.hdr.pref_address = FIXTURE_LOAD - 1;
+	assert_int_equal(load(PAGE + 1), FIXTURE_LOAD - 3 * PAGE);
 }
 
 static void too_large_tells_how_much_is_free(void **state)

@@ -297,7 +297,7 @@ static void help_lists_keys_in_a_column(void **state)
 				   "  block-num=N            which (default 2)\n"
 				   "  port=N                 port (default 0xf4)\n"
 				   "  kind=stdout|file|sink  how (default sink)\n"
-				   "  sub=TEXT               more\n"
+				   "  sub=KEY=VALUE,...      more\n"
 				   "      x=N     x (default 7)\n"
 				   "      y=N     y\n"
 				   "      s=TEXT  s\n"
@@ -308,6 +308,44 @@ static void help_lists_keys_in_a_column(void **state)
 
 	(void)state;
 	opt_help(table, out, 2);
+	fclose(out);
+	assert_string_equal(text, want);
+	free(text);
+}
+
+static void help_shows_options_as_they_are_typed(void **state)
+{
+	static const struct opt options[] = {
+		{ .key = "mem",
+		  .letter = 'm',
+		  .type = OPT_U64,
+		  .arg = "MIB",
+		  .help = "a" },
+		{ .key = "no-rng", .type = OPT_BOOL, .help = "b" },
+		{ .key = "exit", .type = OPT_U64, .flags = OPT_BARE, .help = "c" },
+		{ .key = "log-level-with-a-very-long-name",
+		  .type = OPT_ENUM,
+		  .names = kinds,
+		  .help = "d" },
+		{ .key = "sub", .type = OPT_GROUP, .sub = sub_table, .help = "e" },
+		{ 0 },
+	};
+	static const char want[] =
+		"-m, --mem MIB            a\n"
+		"    --no-rng             b\n"
+		"    --exit[=N]           c\n"
+		"    --log-level-with-a-very-long-name stdout|file|sink\n"
+		"                         d (default stdout)\n"
+		"    --sub KEY=VALUE,...  e\n"
+		"        x=N     x (default 7)\n"
+		"        y=N     y\n"
+		"        s=TEXT  s\n";
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	(void)state;
+	opt_help_options(options, out, 0);
 	fclose(out);
 	assert_string_equal(text, want);
 	free(text);
@@ -327,6 +365,7 @@ int main(void)
 		OPT_TEST(bare_options_keep_their_default),
 		cmocka_unit_test(numbers_have_four_bases),
 		cmocka_unit_test(help_lists_keys_in_a_column),
+		cmocka_unit_test(help_shows_options_as_they_are_typed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

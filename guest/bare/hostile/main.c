@@ -99,10 +99,13 @@ static unsigned run(const struct attack *list, const char *only)
 		}
 		a->run();
 		if (!fresh(0))
-			test_fail(a->name, "afterwards the device cannot be set up: "
-					   "status %02x", virtio_status(&dev));
+			test_fail(a->name,
+				  "afterwards the device cannot be set up: "
+				  "status %02x",
+				  virtio_status(&dev));
 		else if (!good_request())
-			test_fail(a->name, "afterwards a good request fails: status %02x",
+			test_fail(a->name,
+				  "afterwards a good request fails: status %02x",
 				  virtio_status(&dev));
 		else if (attack_failed)
 			test_fail(a->name, "see above");

@@ -34,9 +34,10 @@ static void ports(void)
 /* At what the machine has there: overlapping, wide, and many at once. */
 static void ports_known(void)
 {
-	static const uint16_t known[] = { 0x20,	 0x40,	0x60,  0x61,  0x64,  0x70,  0x71,
-					  0x92,	 0x2e8, 0x2f8, 0x3e8, 0x3f8, 0x402, 0x510,
-					  0xcf7, 0xcf8, 0xcfb, 0xcfc, 0xcff, 0x1234 };
+	static const uint16_t known[] = { 0x20,	 0x40,	0x60,  0x61,  0x64,
+					  0x70,	 0x71,	0x92,  0x2e8, 0x2f8,
+					  0x3e8, 0x3f8, 0x402, 0x510, 0xcf7,
+					  0xcf8, 0xcfb, 0xcfc, 0xcff, 0x1234 };
 	static uint8_t buffer[256];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {
@@ -59,7 +60,10 @@ static void ports_known(void)
 		memset(buffer, 0, sizeof(buffer));
 		to = buffer;
 		n = 4;
-		__asm__ volatile("rep outsl" : "+S"(to), "+c"(n) : "d"(port) : "memory");
+		__asm__ volatile("rep outsl"
+				 : "+S"(to), "+c"(n)
+				 : "d"(port)
+				 : "memory");
 		to = buffer + 16;
 		n = 8;
 		/* Backwards. */
@@ -69,6 +73,7 @@ static void ports_known(void)
 				 : "memory");
 	}
 	print_init();
+	print_char('\n'); /* COM1 was among them */
 }
 
 static void holes(void)
@@ -194,12 +199,8 @@ static void power(void)
 }
 
 const struct attack platform_attacks[] = {
-	{ "ports", ports, 0 },
-	{ "ports-known", ports_known, 0 },
-	{ "holes", holes, 0 },
-	{ "io-apic", io_apic, 0 },
-	{ "clock", clock, 0 },
-	{ "uart", uart, 0 },
-	{ "power", power, 0 },
-	{ 0 },
+	{ "ports", ports, 0 }, { "ports-known", ports_known, 0 },
+	{ "holes", holes, 0 }, { "io-apic", io_apic, 0 },
+	{ "clock", clock, 0 }, { "uart", uart, 0 },
+	{ "power", power, 0 }, { 0 },
 };

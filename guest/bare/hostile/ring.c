@@ -10,7 +10,12 @@
 #define INDIRECT (1ull << VIRTIO_RING_F_INDIRECT_DESC)
 #define EVENT_IDX (1ull << VIRTIO_RING_F_EVENT_IDX)
 
-enum { PAGE = 4096, TABLE = 1024, NEXT = VRING_DESC_F_NEXT, WRITE = VRING_DESC_F_WRITE };
+enum {
+	PAGE = 4096,
+	TABLE = 1024,
+	NEXT = VRING_DESC_F_NEXT,
+	WRITE = VRING_DESC_F_WRITE
+};
 
 static struct virtio_blk_outhdr header;
 static uint8_t status, page[PAGE] __attribute__((aligned(PAGE)));
@@ -181,12 +186,14 @@ static void huge(void)
 	fresh(0);
 	begin(VIRTIO_BLK_T_IN);
 	for (unsigned i = 1; i < vq->size; i++)
-		desc(i, page, 0x7fffffff, (uint16_t)(WRITE | (i + 1u < vq->size ? NEXT : 0)),
+		desc(i, page, 0x7fffffff,
+		     (uint16_t)(WRITE | (i + 1u < vq->size ? NEXT : 0)),
 		     (uint16_t)(i + 1));
 	offer_and_wait(0);
 }
 
-/* Descriptor 0 names a table of n entries, each `len` long, of memory that is not used. */
+/* Descriptor 0 names a table of n entries, each `len` long, of memory that is not used.
+ */
 static void offer_table(unsigned n, uint32_t len, uint16_t flags)
 {
 	for (unsigned i = 0; i < n; i++)
@@ -206,20 +213,21 @@ static void offer_table(unsigned n, uint32_t len, uint16_t flags)
 	offer_and_wait(0);
 }
 
-/* 256 pieces of 16 MiB add up to more than 32 bits can say; all of them are in RAM. */
+/* 255 pieces of 17 MiB add up to more than 32 bits can say; all of them are in RAM. */
 static void sum(void)
 {
 	if (device_type == TYPE_CONSOLE)
 		return;
 	fresh(INDIRECT);
-	offer_table(257, 16 << 20, VRING_DESC_F_INDIRECT);
+	offer_table(256, 17 << 20, VRING_DESC_F_INDIRECT);
 	fresh(INDIRECT);
 	offer_table(TABLE, 4 << 20, VRING_DESC_F_INDIRECT);
 }
 
 static void indirect(void)
 {
-	static const uint32_t lengths[] = { 0, 1, 15, 17, 0xfffffff0, 0x10000010, 16 * 65536 };
+	static const uint32_t lengths[] = { 0,		1,	    15,	       17,
+					    0xfffffff0, 0x10000010, 16 * 65536 };
 
 	/* Not agreed on. */
 	offer_table(2, 16, VRING_DESC_F_INDIRECT);
@@ -261,8 +269,10 @@ static void indirect_where(void)
 static void indirect_nested(void)
 {
 	fresh(INDIRECT);
-	table[0] = (struct vring_desc){ (uintptr_t)&table[4], 32, VRING_DESC_F_INDIRECT, 0 };
-	table[4] = (struct vring_desc){ (uintptr_t)table, 32, VRING_DESC_F_INDIRECT, 0 };
+	table[0] = (struct vring_desc){ (uintptr_t)&table[4], 32, VRING_DESC_F_INDIRECT,
+					0 };
+	table[4] = (struct vring_desc){ (uintptr_t)table, 32, VRING_DESC_F_INDIRECT,
+					0 };
 	desc(0, table, 16, VRING_DESC_F_INDIRECT, 0);
 	offer_and_wait(0);
 	/* A loop inside, and a link out of the table. */
@@ -285,8 +295,11 @@ static void direction(void)
 {
 	/* All writable, all readable, readable behind writable, unknown flags. */
 	static const uint16_t flags[][3] = {
-		{ WRITE, WRITE, WRITE }, { 0, 0, 0 }, { WRITE, 0, WRITE },
-		{ 0, WRITE, 0 }, { 0, 0xfff8 | WRITE, 0xfff8 | WRITE },
+		{ WRITE, WRITE, WRITE },
+		{ 0, 0, 0 },
+		{ WRITE, 0, WRITE },
+		{ 0, WRITE, 0 },
+		{ 0, 0xfff8 | WRITE, 0xfff8 | WRITE },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(flags); i++) {
@@ -303,7 +316,8 @@ static void same_head_twice(void)
 {
 	uint16_t head = begin(VIRTIO_BLK_T_IN);
 
-	desc(1, page, 512, (uint16_t)(WRITE | (device_type == TYPE_BLOCK ? NEXT : 0)), 2);
+	desc(1, page, 512, (uint16_t)(WRITE | (device_type == TYPE_BLOCK ? NEXT : 0)),
+	     2);
 	desc(2, &status, 1, WRITE, 0);
 	for (unsigned i = 0; i < vq->size; i++)
 		offer(head);
@@ -313,7 +327,8 @@ static void same_head_twice(void)
 	for (unsigned i = 0; i < 8; i++) {
 		offer(head);
 		notify(vq->index);
-		desc(1, (void *)(uintptr_t)0xd0000000, 0xffffffff, WRITE | NEXT, 0xffff);
+		desc(1, (void *)(uintptr_t)0xd0000000, 0xffffffff, WRITE | NEXT,
+		     0xffff);
 		desc(1, page, 512, WRITE | NEXT, 2);
 	}
 	settle();
@@ -384,7 +399,8 @@ static void block_lengths(void)
 
 static void block_types(void)
 {
-	static const uint64_t sectors[] = { 0, 1ull << 54, 1ull << 55, ~0ull, ~0ull >> 9 };
+	static const uint64_t sectors[] = { 0, 1ull << 54, 1ull << 55, ~0ull,
+					    ~0ull >> 9 };
 
 	for (uint32_t type = 0; type < 20; type++)
 		if (type != VIRTIO_BLK_T_OUT)
@@ -402,7 +418,8 @@ static void block_types(void)
 		*s = (struct virtio_blk_discard_write_zeroes){ sectors[i] | 1ull << 40,
 							       0xffffffff, 0xffffffff };
 		block_request(VIRTIO_BLK_T_DISCARD, 0, sizeof(header), sizeof(*s), 1);
-		block_request(VIRTIO_BLK_T_WRITE_ZEROES, 0, sizeof(header), sizeof(*s), 1);
+		block_request(VIRTIO_BLK_T_WRITE_ZEROES, 0, sizeof(header), sizeof(*s),
+			      1);
 		block_request(VIRTIO_BLK_T_DISCARD, 0, sizeof(header), PAGE, 1);
 		block_request(VIRTIO_BLK_T_WRITE_ZEROES, 0, sizeof(header), 17, 1);
 	}

@@ -55,11 +55,10 @@ static void queue_size(void)
 
 static void queue_where(void)
 {
-	static const uint64_t where[] = { 0,	       1,
-					  0x1800001,   0xd0000000,
-					  0xfee00000,  0xfffffff0,
-					  1ull << 40,  ~0ull,
-					  ~0xfffull,   1ull << 63 };
+	static const uint64_t where[] = { 0,	      1,	  0x1800001,
+					  0xd0000000, 0xfee00000, 0xfffffff0,
+					  1ull << 40, ~0ull,	  ~0xfffull,
+					  1ull << 63 };
 
 	for (unsigned i = 0; i < 3 * ARRAY_SIZE(where); i++) {
 		uint64_t at[3] = { (uintptr_t)vq->rings->desc, (uintptr_t)vq->avail,
@@ -114,7 +113,8 @@ static void queue_select(void)
 		set16(VIRTIO_PCI_COMMON_Q_SELECT, queues[i]);
 		if (mmio_read16(dev.common + VIRTIO_PCI_COMMON_Q_SIZE) != 0)
 			wrong("queue %u has a size", queues[i]);
-		for (unsigned reg = VIRTIO_PCI_COMMON_Q_SIZE; reg < COMMON_SIZE; reg += 2) {
+		for (unsigned reg = VIRTIO_PCI_COMMON_Q_SIZE; reg < COMMON_SIZE;
+		     reg += 2) {
 			mmio_read16(dev.common + reg);
 			set16(reg, 0xffff);
 			set16(reg, 1);
@@ -125,8 +125,15 @@ static void queue_select(void)
 static void status_steps(void)
 {
 	static const uint8_t steps[][4] = {
-		{ 0x04 }, { 0x0f }, { 0x03, 0x07 }, { 0x01, 0x02, 0x04 }, { 0xff },
-		{ 0x40 }, { 0x80 }, { 0x0b, 0x0f, 0x03, 0x01 }, { 0x08, 0x04, 0x08, 0x0f },
+		{ 0x04 },
+		{ 0x0f },
+		{ 0x03, 0x07 },
+		{ 0x01, 0x02, 0x04 },
+		{ 0xff },
+		{ 0x40 },
+		{ 0x80 },
+		{ 0x0b, 0x0f, 0x03, 0x01 },
+		{ 0x08, 0x04, 0x08, 0x0f },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(steps); i++) {
@@ -210,7 +217,8 @@ static void widths(void)
 {
 	static uint8_t some[8];
 	uint8_t cap = pci_capability(dev.devfn, PCI_CAP_ID_VNDR, 0);
-	uint64_t bar = pci_bar(dev.devfn, pci_read8(dev.devfn, cap + VIRTIO_PCI_CAP_BAR));
+	uint64_t bar = pci_bar(dev.devfn,
+			       pci_read8(dev.devfn, cap + VIRTIO_PCI_CAP_BAR));
 
 	for (uintptr_t off = 0; off < COMMON_SIZE + 12; off += off < 16 ? 1 : 3)
 		read_every_width(dev.common + off);
@@ -260,9 +268,19 @@ static void bar_move(void)
 	uint16_t reg = (uint16_t)(PCI_BASE_ADDRESS_0 +
 				  4 * pci_read8(dev.devfn, cap + VIRTIO_PCI_CAP_BAR));
 	uint32_t was = pci_read32(dev.devfn, reg);
-	uint32_t where[] = { 0x1800000, 0, 0x8000, 0xa0000, (uint32_t)acpi_ecam(),
-			     (uint32_t)acpi_ioapic(), 0xfee00000, 0xffff8000, 0xffffffff,
-			     was + 0x8000, was - 0x8000, was + 1, 0xfffff };
+	uint32_t where[] = { 0x1800000,
+			     0,
+			     0x8000,
+			     0xa0000,
+			     (uint32_t)acpi_ecam(),
+			     (uint32_t)acpi_ioapic(),
+			     0xfee00000,
+			     0xffff8000,
+			     0xffffffff,
+			     was + 0x8000,
+			     was - 0x8000,
+			     was + 1,
+			     0xfffff };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(where); i++) {
 		uint64_t seen = (uint64_t)where[i] & ~0xfull;
@@ -300,7 +318,8 @@ static void config_space(void)
 			pci_write32(devfn, (uint16_t)(i * 4), saved[i]);
 		}
 		/* Above the first 256 bytes only ECAM reaches. */
-		for (uintptr_t off = 0x100; pci_ecam(devfn) && off < 0xff8; off += 0x1f3)
+		for (uintptr_t off = 0x100; pci_ecam(devfn) && off < 0xff8;
+		     off += 0x1f3)
 			write_every_width(pci_ecam(devfn) + off, 0xffffffff);
 	}
 }
@@ -325,12 +344,13 @@ static void msix(void)
 		if (mmio_read16(dev.common + VIRTIO_PCI_COMMON_Q_MSIX) != 0xffff)
 			wrong("vector %x is taken for the queue", vectors[i]);
 	}
-	/* Messages to nowhere: the table is written while the function is on, then used. */
+	/* Messages to nowhere: the table is written while the function is on, then
+	 * used. */
 	fresh(0);
 	pci_write16(dev.devfn, control, PCI_MSIX_FLAGS_ENABLE);
 	for (unsigned i = 0; i < 2; i++) {
-		static const uint64_t where[] = { 0, 0xfee00000, 0xfeeff004, 0xffffffff,
-						  0x1800000, ~0ull };
+		static const uint64_t where[] = { 0,	      0xfee00000, 0xfeeff004,
+						  0xffffffff, 0x1800000,  ~0ull };
 
 		for (unsigned j = 0; j < ARRAY_SIZE(where); j++) {
 			uintptr_t at = dev.msix_table + i * PCI_MSIX_ENTRY_SIZE;
@@ -368,7 +388,8 @@ static void window(void)
 {
 	uint8_t cap = dev.window_cap, common = 0;
 	static const uint32_t lengths[] = { 0, 1, 2, 3, 4, 8, 0xffffffff };
-	static const uint32_t offsets[] = { 0, 1, 0x14, 0x7ffc, 0x7fff, 0x8000, 0xfffffffc };
+	static const uint32_t offsets[] = { 0,	    1,	    0x14,      0x7ffc,
+					    0x7fff, 0x8000, 0xfffffffc };
 
 	if (!cap) {
 		wrong("there is no configuration access capability");
@@ -389,7 +410,8 @@ static void window(void)
 	    virtio_status(&dev))
 		wrong("the window shows another status");
 	for (unsigned bar = 0; bar < 8; bar += 5)
-		for (unsigned i = 0; i < ARRAY_SIZE(lengths) * ARRAY_SIZE(offsets); i++) {
+		for (unsigned i = 0; i < ARRAY_SIZE(lengths) * ARRAY_SIZE(offsets);
+		     i++) {
 			uint16_t data = cap + sizeof(struct virtio_pci_cap);
 
 			pci_write8(dev.devfn, cap + VIRTIO_PCI_CAP_BAR, (uint8_t)bar);

@@ -41,7 +41,8 @@ const struct acpi_header *acpi_find(const char *signature);
 const struct acpi_header *acpi_dsdt(const struct acpi_fadt *fadt);
 /* SLP_TYP of S5, read from the DSDT's _S5 package. */
 bool acpi_sleep_type(const struct acpi_fadt *fadt, uint8_t *ret);
-/* From the MADT: enabled processors' APIC ids (how many), and the I/O APIC's address. */
+/* From the MADT: enabled processors' APIC ids (how many), and the I/O APIC's address.
+ */
 unsigned acpi_processors(uint8_t *ret_ids, unsigned max);
 uintptr_t acpi_ioapic(void);
 /* From the MCFG: where bus 0 begins; 0 without. */

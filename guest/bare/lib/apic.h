@@ -1,5 +1,5 @@
-/* Interrupt controllers: the local APIC (Intel SDM volume 3, chapter 11) and the I/O APIC
- * (82093AA data sheet). */
+/* Interrupt controllers: the local APIC (Intel SDM volume 3, chapter 11) and the I/O
+ * APIC (82093AA data sheet). */
 #pragma once
 
 #include <stdbool.h>
@@ -8,7 +8,8 @@
 /* Vectors of this library's own; devices take theirs from VECTOR_DEVICES upward. */
 enum { VECTOR_TIMER = 0x20, VECTOR_IPI = 0x21, VECTOR_DEVICES = 0x28 };
 
-/* Message address of an MSI to the processor with this APIC id; its data is the vector. */
+/* Message address of an MSI to the processor with this APIC id; its data is the vector.
+ */
 #define APIC_MSI_ADDRESS(id) (0xfee00000u | (uint32_t)(id) << 12)
 
 void apic_init(void); /* of the processor that calls; masks the PIC, if there is one */
@@ -17,7 +18,8 @@ void apic_eoi(void);
 enum { APIC_INIT = 0x4500, APIC_STARTUP = 0x4600, APIC_FIXED = 0x4000 };
 bool apic_send(uint8_t id, uint32_t command); /* waits until it is sent */
 
-/* Sleeps until *counter differs from `old`; false when some seconds brought no change. */
+/* Sleeps until *counter differs from `old`; false when some seconds brought no change.
+ */
 bool apic_sleep_until_changed(const volatile unsigned *counter, unsigned old);
 
 void ioapic_route(unsigned gsi, uint8_t vector, bool pci); /* pci: level, active low */

@@ -38,7 +38,8 @@ _Noreturn void test_end(void);
 
 /* args.c: words of the command line, "key=value" or "key" alone (whose value is ""). */
 bool arg_has(const char *key);
-/* Copies the value up to the next blank; false (and an empty string) without the key. */
+/* Copies the value up to the next blank; false (and an empty string) without the key.
+ */
 bool arg_text(const char *key, char *ret, size_t size);
 bool arg_is(const char *key, const char *value);
 /* Decimal, or hexadecimal with 0x. */

@@ -74,10 +74,11 @@ static void boot_read_zero_page(const struct boot_params *zero)
 	boot_cmdline(zero->hdr.cmd_line_ptr | (uint64_t)zero->ext_cmd_line_ptr << 32);
 	boot.rsdp = zero->acpi_rsdp_addr;
 	boot.initrd = zero->hdr.ramdisk_image | (uint64_t)zero->ext_ramdisk_image << 32;
-	boot.initrd_size =
-		zero->hdr.ramdisk_size | (uint64_t)zero->ext_ramdisk_size << 32;
+	boot.initrd_size = zero->hdr.ramdisk_size | (uint64_t)zero->ext_ramdisk_size
+							    << 32;
 	boot.setup_data = zero->hdr.setup_data;
-	for (uint32_t i = 0; i < zero->e820_entries && i < E820_MAX_ENTRIES_ZEROPAGE; i++)
+	for (uint32_t i = 0; i < zero->e820_entries && i < E820_MAX_ENTRIES_ZEROPAGE;
+	     i++)
 		boot_add_range(zero->e820_table[i].addr, zero->e820_table[i].size,
 			       zero->e820_table[i].type);
 }

@@ -56,6 +56,6 @@ version:
 	.org	0x400
 payload:
 	.incbin	BARE_PAYLOAD
-	.balign	4096
+	.balign	16
 payload_end:
 	.section .note.GNU-stack, "", @progbits

@@ -7,26 +7,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IO_PORT(bits, suffix)                                                            \
-	static inline uint##bits##_t port_in##bits(uint16_t port)                        \
-	{                                                                                \
-		uint##bits##_t value;                                                    \
-		__asm__ volatile("in" suffix " %1, %0" : "=a"(value) : "Nd"(port));      \
-		return value;                                                            \
-	}                                                                                \
-	static inline void port_out##bits(uint16_t port, uint##bits##_t value)           \
-	{                                                                                \
-		__asm__ volatile("out" suffix " %0, %1" : : "a"(value), "Nd"(port));     \
+#define IO_PORT(bits, suffix)                                                        \
+	static inline uint##bits##_t port_in##bits(uint16_t port)                    \
+	{                                                                            \
+		uint##bits##_t value;                                                \
+		__asm__ volatile("in" suffix " %1, %0" : "=a"(value) : "Nd"(port));  \
+		return value;                                                        \
+	}                                                                            \
+	static inline void port_out##bits(uint16_t port, uint##bits##_t value)       \
+	{                                                                            \
+		__asm__ volatile("out" suffix " %0, %1" : : "a"(value), "Nd"(port)); \
 	}
 
-#define IO_MMIO(bits)                                                                    \
-	static inline uint##bits##_t mmio_read##bits(uintptr_t addr)                     \
-	{                                                                                \
-		return *(volatile uint##bits##_t *)addr;                                 \
-	}                                                                                \
-	static inline void mmio_write##bits(uintptr_t addr, uint##bits##_t value)        \
-	{                                                                                \
-		*(volatile uint##bits##_t *)addr = value;                                \
+#define IO_MMIO(bits)                                                             \
+	static inline uint##bits##_t mmio_read##bits(uintptr_t addr)              \
+	{                                                                         \
+		return *(volatile uint##bits##_t *)addr;                          \
+	}                                                                         \
+	static inline void mmio_write##bits(uintptr_t addr, uint##bits##_t value) \
+	{                                                                         \
+		*(volatile uint##bits##_t *)addr = value;                         \
 	}
 
 IO_PORT(8, "b")
@@ -96,7 +96,8 @@ static inline void cpu_pause(void)
 	__asm__ volatile("pause" : : : "memory");
 }
 
-/* The compiler may not move memory accesses across; x86 keeps loads and stores apart. */
+/* The compiler may not move memory accesses across; x86 keeps loads and stores apart.
+ */
 static inline void cpu_barrier(void)
 {
 	__asm__ volatile("" : : : "memory");

@@ -1,4 +1,5 @@
-/* Memory and text; string instructions, which a software KVM runs at one turn a unit. */
+/* Memory and text; string instructions, which a software KVM runs at one turn a unit.
+ */
 #include "bare.h"
 
 void *memcpy(void *to, const void *from, size_t n)
@@ -69,8 +70,8 @@ void *mem_window(uint64_t physical)
 	const uint64_t window = 1ull << 32, page = 1ull << 21;
 	void *seen = (void *)(window + physical % page);
 
-	*(volatile uint64_t *)pages_window =
-		physical / page * page + PAGE_LARGE + PAGE_PRESENT_WRITE;
+	*(volatile uint64_t *)pages_window = physical / page * page + PAGE_LARGE +
+					     PAGE_PRESENT_WRITE;
 	__asm__ volatile("invlpg (%0)" : : "r"(seen) : "memory");
 	return seen;
 }

@@ -13,14 +13,14 @@ static uint16_t pci_select(uint8_t devfn, uint16_t off)
 	return (uint16_t)(CONFIG_DATA + (off & 3));
 }
 
-#define PCI_ACCESS(bits)                                                                 \
-	uint##bits##_t pci_read##bits(uint8_t devfn, uint16_t off)                       \
-	{                                                                                \
-		return port_in##bits(pci_select(devfn, off));                            \
-	}                                                                                \
-	void pci_write##bits(uint8_t devfn, uint16_t off, uint##bits##_t value)          \
-	{                                                                                \
-		port_out##bits(pci_select(devfn, off), value);                           \
+#define PCI_ACCESS(bits)                                                        \
+	uint##bits##_t pci_read##bits(uint8_t devfn, uint16_t off)              \
+	{                                                                       \
+		return port_in##bits(pci_select(devfn, off));                   \
+	}                                                                       \
+	void pci_write##bits(uint8_t devfn, uint16_t off, uint##bits##_t value) \
+	{                                                                       \
+		port_out##bits(pci_select(devfn, off), value);                  \
 	}
 
 PCI_ACCESS(8)

@@ -9,7 +9,8 @@ void power_triple_fault(void)
 		uint64_t base;
 	} none = { 0, 0 };
 
-	/* Without an IDT the fault cannot be delivered, nor the double fault after it. */
+	/* Without an IDT the fault cannot be delivered, nor the double fault after it.
+	 */
 	__asm__ volatile("lidt %0; ud2" : : "m"(none));
 	__builtin_unreachable();
 }

@@ -1,6 +1,6 @@
 /*
- * COM1 as a console: 16550A (PC16550D data sheet), 115200 8N1, polled. With its FIFO on,
- * an empty transmitter takes 16 characters, so its status is read once for 16.
+ * COM1 as a console: 16550A (PC16550D data sheet), 115200 8N1, polled. With its FIFO
+ * on, an empty transmitter takes 16 characters, so its status is read once for 16.
  */
 #include "bare.h"
 

@@ -54,8 +54,8 @@ void trap(struct trap_frame *frame)
 		uint64_t cr2;
 
 		__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
-		print("\nexception %lu at %lx, error code %lx, cr2 %lx\n", frame->vector,
-		      frame->rip, frame->error, cr2);
+		print("\nexception %lu at %lx, error code %lx, cr2 %lx\n",
+		      frame->vector, frame->rip, frame->error, cr2);
 		power_debug_exit(TRAP_EXIT);
 	}
 	if (handlers[frame->vector].handler)

@@ -31,13 +31,13 @@ static void virtio_capabilities(struct virtio *dev)
 			dev->isr = at;
 		if (kind == VIRTIO_PCI_CAP_DEVICE_CFG) {
 			dev->config = at;
-			dev->config_length =
-				pci_read32(dev->devfn, cap + VIRTIO_PCI_CAP_LENGTH);
+			dev->config_length = pci_read32(dev->devfn,
+							cap + VIRTIO_PCI_CAP_LENGTH);
 		}
 		if (kind == VIRTIO_PCI_CAP_NOTIFY_CFG) {
 			dev->notify = at;
-			dev->notify_step = pci_read32(
-				dev->devfn, cap + VIRTIO_PCI_NOTIFY_CAP_MULT);
+			dev->notify_step = pci_read32(dev->devfn,
+						      cap + VIRTIO_PCI_NOTIFY_CAP_MULT);
 		}
 	}
 	dev->msix_cap = pci_capability(dev->devfn, PCI_CAP_ID_MSIX, 0);
@@ -225,8 +225,9 @@ bool virtio_queue(struct virtio *dev, unsigned index, const char **ret_why)
 	virtio_write64(common + VIRTIO_PCI_COMMON_Q_DESCLO, vq->rings->desc);
 	virtio_write64(common + VIRTIO_PCI_COMMON_Q_AVAILLO, vq->avail);
 	virtio_write64(common + VIRTIO_PCI_COMMON_Q_USEDLO, vq->used);
-	vq->notify = dev->notify + (uintptr_t)dev->notify_step *
-		     mmio_read16(common + VIRTIO_PCI_COMMON_Q_NOFF);
+	vq->notify = dev->notify +
+		     (uintptr_t)dev->notify_step *
+			     mmio_read16(common + VIRTIO_PCI_COMMON_Q_NOFF);
 	*ret_why = "the queue's vector is refused";
 	if (dev->irq == VIRTIO_MSIX) {
 		if (vector >= dev->msix_vectors)

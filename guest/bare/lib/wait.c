@@ -1,6 +1,6 @@
 /*
- * Bounded waits. The TSC's rate is not known: these are 2-6 seconds and as many
- * milliseconds on any machine of today. The turns bound a machine whose TSC stands still.
+ * Bounded waits. The TSC's rate is not known: these are 3 to 6 seconds and 1 to 2
+ * milliseconds on the machines of today. The turns bound one whose TSC stands still.
  */
 #include "bare.h"
 
@@ -11,7 +11,7 @@ struct wait wait_start(void)
 
 struct wait wait_briefly(void)
 {
-	return (struct wait){ .until = cpu_tsc() + 12000000u, .turns = 100000 };
+	return (struct wait){ .until = cpu_tsc() + 4000000u, .turns = 100000 };
 }
 
 bool wait_more(struct wait *wait)

@@ -1,0 +1,232 @@
+/*
+ * Requests of any shape against the block device, through real rings.
+ *
+ * Input: a byte of settings, then requests. A request is a byte (bits 0 and 1:
+ * the queue, bit 2: raw, bits 4 to 6: descriptors less one), then
+ *   - raw: that many descriptors as the ring has them, and a head;
+ *   - otherwise: the 16 bytes of a header, and two bytes for each descriptor:
+ *     length and, in the top bit, whether it is writable.
+ * As long as there was no raw request, which may make the device overwrite rings
+ * and headers, what comes back is held against what the specification wants.
+ */
+#undef NDEBUG
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "tests/unit/fake_driver.h"
+#include "virtio/blk.h"
+
+#define QUEUES 4
+#define MAX_DESCS 8
+#define SECTORS 64u
+#define SPAN (1u << 15) /* more than a descriptor's 15 bits of length */
+
+enum { IN = 0, OUT = 1, FLUSH = 4, GET_ID = 8 };
+enum { OK = 0, IOERR = 1, UNSUPP = 2 };
+
+struct input {
+	const uint8_t *p;
+	size_t left;
+};
+
+static struct fake_host host;
+static struct device *disks[2]; /* the second is read-only */
+static struct fake_driver driver;
+static int image;
+static gpa_t buffers; /* MAX_DESCS * SPAN bytes */
+static uint64_t first_free;
+
+static void set_up(void)
+{
+	static char path[32], id[] = "fuzz";
+	static struct virtio_blk_cfg cfg[2] = {
+		{ .path = path, .id = id, .block_size = 512 },
+		{ .path = path, .read_only = true, .block_size = 512 },
+	};
+
+	image = memfd_create("image", 0);
+	assert(ftruncate(image, SECTORS * 512) == 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", image);
+	fake_host_init(&host, "blk0", 2 << 20);
+	for (unsigned i = 0; i < 2; i++) {
+		int r = virtio_blk_class.create(&cfg[i], &host.host, &disks[i], NULL);
+
+		assert(r == 0);
+	}
+	buffers = fake_alloc(&host, MAX_DESCS * SPAN, 1);
+	first_free = host.next_alloc;
+}
+
+static void start(unsigned settings)
+{
+	uint64_t features;
+
+	host.next_alloc = first_free;
+	fake_driver_find(&driver, &host, 2, settings & 1);
+	fake_driver_reset(&driver);
+	features = fake_driver_offered(&driver);
+	if (settings & 2)
+		features &= ~VIRTIO_F_EVENT_IDX;
+	assert(fake_driver_negotiate(&driver, features));
+	for (unsigned q = 0; q < QUEUES; q++)
+		fake_driver_queue(&driver, q, 16);
+	fake_driver_ok(&driver);
+}
+
+/* The next @len bytes; zeroes after the end. */
+static void take(struct input *in, void *buf, size_t len)
+{
+	size_t n = len < in->left ? len : in->left;
+
+	memset(buf, 0, len);
+	memcpy(buf, in->p, n);
+	in->p += n;
+	in->left -= n;
+}
+
+static uint8_t take_byte(struct input *in)
+{
+	uint8_t b;
+
+	take(in, &b, 1);
+	return b;
+}
+
+static bool broken(void)
+{
+	return fake_status(&driver) & FAKE_NEEDS_RESET;
+}
+
+static void raw_request(struct input *in, unsigned q, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct fake_desc d;
+
+		take(in, &d, sizeof(d));
+		driver.q[q].desc[i].addr = d.addr;
+		driver.q[q].desc[i].len = d.len;
+		driver.q[q].desc[i].flags = d.flags;
+		driver.q[q].desc[i].next = d.next;
+	}
+	fake_avail(&driver, q, take_byte(in));
+	fake_kick(&driver, q);
+}
+
+/* The status that is right for a request with this header and these lengths. */
+static uint8_t expected(const uint8_t *header, uint32_t out, uint32_t in, bool ro)
+{
+	uint64_t sector = le64_get(header + 8);
+	uint32_t len;
+
+	if (out < 16)
+		return IOERR;
+	switch (le32_get(header)) {
+	case FLUSH:
+	case GET_ID:
+		return OK;
+	case IN:
+		len = in - 1;
+		break;
+	case OUT:
+		if (ro)
+			return IOERR;
+		len = out - 16;
+		break;
+	default:
+		return UNSUPP;
+	}
+	return len % 512 == 0 && sector <= SECTORS && len / 512 <= SECTORS - sector
+		       ? OK
+		       : IOERR;
+}
+
+static void request(struct input *in, unsigned q, unsigned n, bool ro, bool check)
+{
+	struct fake_vq *vq = &driver.q[q];
+	const volatile struct fake_used_elem *used;
+	uint8_t header[16], lens[2 * MAX_DESCS], *last = NULL;
+	uint32_t out_len = 0, in_len = 0, put = 0;
+	bool ordered = true;
+	uint8_t want;
+
+	take(in, header, sizeof(header));
+	take(in, lens, 2 * n);
+	for (unsigned i = 0; i < n; i++) {
+		gpa_t gpa = GPA(buffers.v + i * SPAN);
+		uint8_t *p = fake_ptr(&host, gpa, SPAN);
+		uint16_t len = le16_get(lens + 2 * i) & 0x7fff;
+		bool writable = lens[2 * i + 1] & 0x80;
+
+		if (writable && len) {
+			in_len += len;
+			last = p + len - 1;
+			*last = 0xee;
+		}
+		if (!writable && len) {
+			uint32_t part = len < 16 - put ? len : 16 - put;
+
+			ordered = ordered && !in_len;
+			out_len += len;
+			memcpy(p, header + put, part);
+			put += part;
+		}
+		vq->desc[i].addr = gpa.v;
+		vq->desc[i].len = len;
+		vq->desc[i].flags = (uint16_t)((writable ? FAKE_F_WRITE : 0) |
+					       (i + 1 < n ? FAKE_F_NEXT : 0));
+		vq->desc[i].next = (uint16_t)(i + 1);
+	}
+	fake_avail(&driver, q, 0);
+	fake_kick(&driver, q);
+	if (!check)
+		return;
+
+	if (!ordered || !in_len) {
+		assert(broken());
+		return;
+	}
+	assert(!broken());
+	assert(vq->used[1] == vq->avail_idx);
+	used = (const volatile struct fake_used_elem *)&vq->used[2];
+	used += (uint16_t)(vq->avail_idx - 1) % vq->size;
+	want = expected(header, out_len, in_len, ro);
+	assert(*last == want);
+	assert(used->id == 0);
+	assert(used->len >= 1 && used->len <= in_len);
+	if (want == OK && le32_get(header) == IN)
+		assert(used->len == in_len);
+	else if (want != OK || le32_get(header) != GET_ID)
+		assert(used->len == 1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+	uint8_t settings = take_byte(&in);
+	bool check = true;
+	struct stat st;
+
+	if (!disks[0])
+		set_up();
+	start(settings);
+	while (in.left > 0 && !broken()) {
+		uint8_t op = take_byte(&in);
+		unsigned q = op & 3, n = (op >> 4 & 7) + 1;
+
+		if (op & 4) {
+			check = false;
+			raw_request(&in, q, n);
+		} else {
+			request(&in, q, n, settings & 1, check);
+		}
+	}
+	assert(fstat(image, &st) == 0 && st.st_size == SECTORS * 512);
+	return 0;
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Debian's drivers on our devices: disks, random numbers, consoles.
+set -euo pipefail
+. tests/lab/guest.sh
+cloud=$(kernel cloud)
+modules=(-m virtio_pci -m virtio_blk -m virtio_rng -m virtio_console -m ext4)
+
+image=$dir/disk.img
+truncate -s 64M "$image"
+mke2fs -q -t ext4 -L lab "$image"
+
+# with JOB [OPTION]...: boots the cloud kernel with all drivers.
+with() {
+	local text=$1
+	shift
+	job "$text"
+	boot 0 -m 256 -i "$(initramfs cloud "${modules[@]}" -f /job="$dir/job")" "$@" "$cloud/vmlinuz"
+	said 'GUEST-EXIT 0'
+}
+
+# The file that guests write, and what the host must find in it.
+pattern='i=0; while [ $i -lt 2000 ]; do echo "line $i of the file that the guest wrote"; i=$((i + 1)); done'
+expected=$(sh -c "$pattern" | sha256sum | cut -d' ' -f1)
+write_job="set -e; mkdir -p /mnt; mount -t ext4 /dev/vda /mnt
+($pattern) >/mnt/file; sync; umount /mnt; mount -t ext4 -o ro /dev/vda /mnt
+sha256sum /mnt/file; umount /mnt"
+
+# host_finds: the image is sound and holds the file, byte for byte.
+host_finds() {
+	e2fsck -fn "$image" && debugfs -R "cat /file" "$image" 2>/dev/null >"$dir/file"
+	[ "$(sha256sum <"$dir/file" | cut -d' ' -f1)" = "$expected" ]
+}
+disk_kept() {
+	with "$write_job" "$@" && said "$expected" && host_finds
+	debugfs -w -R 'rm /file' "$image" 2>/dev/null
+}
+check 'a file system on a raw disk is mounted, written, read back by the host' \
+	disk_kept -c 2 -p quiet --block "$image,id=lab-disk"
+check 'the same with INTx only (pci=nomsi)' disk_kept -c 2 -p 'quiet pci=nomsi' --block "$image"
+check 'the same with direct=true on a real file system or a clear refusal' \
+	bash -c '. tests/lab/guest.sh; truncate -s 1M "$dir/i"; "$vmm" run --timeout 5 --block "$dir/i,direct=true" /dev/null; [ $? = 1 ]'
+
+facts() {
+	with 'cat /sys/block/vda/serial; echo; ls /sys/block/vda/mq | wc -l | sed "s/^/queues=/"
+		cat /sys/block/vda/queue/write_cache; blockdev --getro /dev/vdb | sed "s/^/ro=/"
+		dd if=/dev/zero of=/dev/vdb bs=4096 count=1 2>&1; cat /sys/block/vdb/queue/logical_block_size | sed "s/^/bs=/"' \
+		-c 2 -p quiet --block "$image,id=lab-disk" --block "$image.ro,ro=true,block-size=4096"
+	said lab-disk && said queues=2 && said 'write back' && said ro=1 && said bs=4096 && said 'not permitted'
+}
+truncate -s 8M "$image.ro"
+check 'serial number, queues, cache, read-only and block size reach the guest' facts
+
+randomness() {
+	with 'cat /sys/class/misc/hw_random/rng_current; head -c 32 /dev/hwrng | xxd -p -c 64 | sed "s/^/rng=/"' -p quiet
+	said virtio_rng && grep -qE 'rng=[0-9a-f]{64}' "$dir/out"
+}
+check 'the guest reads from /dev/hwrng' randomness
+
+no_rng() { with 'ls /sys/bus/virtio/devices | wc -l | sed "s/^/devices=/"' -p quiet --no-rng && said devices=0; }
+check '--no-rng leaves it out' no_rng
+
+hvc() {
+	with 'echo "to hvc0" >/dev/hvc0; read line </dev/hvc0; echo "from hvc0: $line"; echo "to ttyS1" >/dev/ttyS1' -p quiet \
+		--serial type=stdout,console=true \
+		--serial "type=file,path=$dir/hvc,hardware=virtio-console,input=$dir/in" \
+		--serial "type=file,path=$dir/com2,num=2"
+	grep -qx 'to hvc0' <(tr -d '\r' <"$dir/hvc") && said 'from hvc0: hello from the host' &&
+		grep -qx 'to ttyS1' <(tr -d '\r' <"$dir/com2")
+}
+echo 'hello from the host' >"$dir/in"
+check 'hvc0 and ttyS1 write to files, hvc0 reads one' hvc
+
+hvc_console() {
+	with 'echo on the console' -p quiet --serial type=stdout,hardware=virtio-console,console=true && said 'on the console'
+}
+check 'hvc0 alone is the console' hvc_console
+
+idle() { # a guest that waits costs nearly nothing
+	job 'sleep 3; cat /proc/interrupts'
+	local initrd
+	initrd=$(initramfs cloud "${modules[@]}" -f /job="$dir/job")
+	boot 0 -m 256 -i "$initrd" -p quiet "$cloud/vmlinuz"
+}
+check 'interrupts are there' idle
+t_done

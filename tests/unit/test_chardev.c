@@ -1,0 +1,529 @@
+/* devices/chardev.c */
+#include "devices/chardev.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <pty.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define RING (256u << 10)
+
+static char dir[] = "/tmp/test_chardev.XXXXXX";
+static struct loop *loop;
+static struct err err;
+
+static int group_setup(void **state)
+{
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	return !mkdtemp(dir) || chdir(dir) < 0;
+}
+
+static int group_teardown(void **state)
+{
+	(void)state;
+	return chdir("/") < 0 || rmdir(dir) < 0;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	return loop_new(&loop, NULL);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	loop_free(loop);
+	unlink("out");
+	unlink("in");
+	return 0;
+}
+
+/* A device with room for so many bytes. */
+struct taker {
+	size_t room;
+	size_t n;
+	char got[20000];
+};
+
+static size_t take(void *arg, const uint8_t *buf, size_t len)
+{
+	struct taker *t = arg;
+	size_t n = len < t->room ? len : t->room;
+
+	memcpy(t->got + t->n, buf, n);
+	t->n += n;
+	t->room -= n;
+	return n;
+}
+
+static struct chardev *open_chardev(struct chardev_cfg cfg)
+{
+	struct chardev *chr = NULL;
+	int r = chardev_open(&cfg, "serial 1", loop, &chr, &err);
+
+	if (r < 0)
+		print_error("%s\n", err.msg);
+	assert_int_equal(r, 0);
+	return chr;
+}
+
+static char *fd_path(int fd)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return path;
+}
+
+static struct chardev *open_output(char *path)
+{
+	return open_chardev((struct chardev_cfg){ .type = CHARDEV_FILE, .path = path });
+}
+
+static struct chardev *open_input(char *path)
+{
+	return open_chardev((struct chardev_cfg){ .input = path });
+}
+
+static void run(void)
+{
+	for (int i = 0; i < 1000 && loop_poll(loop) > 0; i++)
+		;
+	/* Nothing spins. */
+	assert_int_equal(loop_poll(loop), 0);
+}
+
+static void put_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	fputs(text, f);
+	fclose(f);
+}
+
+static void assert_file(const char *path, const char *text)
+{
+	char buf[100] = "";
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(f);
+	assert_int_equal(fread(buf, 1, sizeof(buf) - 1, f), strlen(text));
+	assert_string_equal(buf, text);
+	fclose(f);
+}
+
+static void fill_ring(struct chardev *chr, size_t len)
+{
+	char *buf = malloc(len);
+
+	for (size_t i = 0; i < len; i++)
+		buf[i] = (char)(i % 251);
+	chardev_write(chr, buf, len);
+	free(buf);
+}
+
+static void file_is_appended_to(void **state)
+{
+	struct chardev *chr;
+
+	(void)state;
+	put_file("out", "old ");
+	chr = open_output((char[]){ "out" });
+	chardev_write(chr, "new ", 4);
+	run();
+	chardev_write(chr, "text", 4);
+	assert_true(chardev_drain(chr, 0));
+	chardev_close(chr);
+	assert_file("out", "old new text");
+}
+
+static void sink_takes_all(void **state)
+{
+	struct chardev *chr = open_chardev((struct chardev_cfg){ 0 });
+
+	(void)state;
+	fill_ring(chr, RING + 1);
+	run();
+	assert_true(chardev_drain(chr, 0));
+	chardev_close(chr);
+}
+
+static void bad_configurations_are_sentences(void **state)
+{
+	struct chardev_cfg no_path = { .type = CHARDEV_FILE };
+	struct chardev_cfg no_dir = { .type = CHARDEV_FILE,
+				      .path = (char[]){ "no/x" } };
+	struct chardev_cfg no_input = { .input = (char[]){ "no" } };
+	struct chardev_cfg two = { .input = (char[]){ "no" }, .use_stdin = true };
+	struct chardev *chr;
+
+	(void)state;
+	assert_int_equal(chardev_open(&no_path, "serial 1", loop, &chr, &err), -EINVAL);
+	assert_string_equal(err.msg, "serial 1: type=file needs a path");
+	assert_int_equal(chardev_open(&no_dir, "serial 1", loop, &chr, &err), -ENOENT);
+	assert_string_equal(err.msg, "serial 1 no/x: No such file or directory");
+	assert_int_equal(chardev_open(&no_input, "serial 1", loop, &chr, &err),
+			 -ENOENT);
+	assert_int_equal(chardev_open(&two, "serial 1", loop, &chr, &err), -EINVAL);
+	chardev_close(NULL);
+}
+
+/* Read all that is in the pipe; checks the pattern of fill_ring() from @at on. */
+static size_t read_pattern(int fd, size_t at)
+{
+	static unsigned char buf[65536];
+	ssize_t n = read(fd, buf, sizeof(buf));
+
+	for (ssize_t i = 0; i < n; i++)
+		assert_int_equal(buf[i], (at + (size_t)i) % 251);
+	return n < 0 ? 0 : (size_t)n;
+}
+
+/* Through a description of our own, or, when /proc does not give one, bounded. */
+static void slow_reader_gets_all(int in, int out)
+{
+	struct chardev *chr;
+	size_t got = 0;
+
+	fcntl(in, F_SETFL, O_NONBLOCK);
+	chr = open_output(fd_path(out));
+	fill_ring(chr, RING);
+	run();
+	assert_false(fcntl(out, F_GETFL) & O_NONBLOCK);
+	while (got < RING) {
+		size_t n = read_pattern(in, got);
+
+		assert_true(n > 0);
+		got += n;
+		run();
+	}
+	assert_true(chardev_drain(chr, 0));
+	chardev_close(chr);
+	close(in);
+	close(out);
+}
+
+static void slow_pipe_reader_gets_all(void **state)
+{
+	int p[2];
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	slow_reader_gets_all(p[0], p[1]);
+}
+
+static void slow_terminal_reader_gets_all(void **state)
+{
+	struct termios raw;
+	int master, slave;
+
+	(void)state;
+	cfmakeraw(memset(&raw, 0, sizeof(raw)));
+	raw.c_cflag |= CS8 | CREAD;
+	assert_int_equal(openpty(&master, &slave, NULL, &raw, NULL), 0);
+	slow_reader_gets_all(master, slave);
+}
+
+/* Which cannot be opened again. */
+static void slow_socket_reader_gets_all(void **state)
+{
+	int s[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	slow_reader_gets_all(s[0], s[1]);
+}
+
+static void *write_much(void *arg)
+{
+	for (int i = 0; i < 10000; i++)
+		chardev_write(arg, "0123456789", 10);
+	return NULL;
+}
+
+static void threads_may_write_while_the_loop_does(void **state)
+{
+	struct chardev *chr = open_output((char[]){ "out" });
+	pthread_t threads[2];
+	struct stat st;
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, write_much, chr);
+	for (int i = 0; i < 1000; i++)
+		loop_poll(loop);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_true(chardev_drain(chr, 0));
+	chardev_close(chr);
+	assert_int_equal(stat("out", &st), 0);
+	assert_int_equal(st.st_size, 200000);
+}
+
+/* The master must not be opened again: that makes another terminal. */
+static void terminal_master_is_written_to(void **state)
+{
+	struct termios raw;
+	struct chardev *chr;
+	int master, slave;
+	char buf[8] = "";
+
+	(void)state;
+	cfmakeraw(memset(&raw, 0, sizeof(raw)));
+	raw.c_cc[VMIN] = 1;
+	raw.c_cflag |= CS8 | CREAD;
+	assert_int_equal(openpty(&master, &slave, NULL, &raw, NULL), 0);
+	chr = open_output(fd_path(master));
+	chardev_write(chr, "hello", 5);
+	run();
+	assert_int_equal(read(slave, buf, sizeof(buf)), 5);
+	assert_string_equal(buf, "hello");
+	chardev_close(chr);
+	close(master);
+	close(slave);
+}
+
+static void full_ring_drops_what_comes_last(void **state)
+{
+	struct chardev *chr;
+	size_t got = 0, n;
+	int p[2];
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	chr = open_output(fd_path(p[1]));
+	fill_ring(chr, RING + 100);
+	run();
+	assert_false(chardev_drain(chr, 1)); /* the pipe is full and nobody reads */
+	while ((n = read_pattern(p[0], got)) > 0) {
+		got += n;
+		run();
+	}
+	assert_int_equal(got, RING);
+	assert_false(chardev_drain(chr, 0)); /* 100 are lost */
+	chardev_close(chr);
+	close(p[0]);
+	close(p[1]);
+}
+
+static void *read_slowly(void *arg)
+{
+	size_t got = 0, n;
+
+	while ((n = read_pattern(*(int *)arg, got)) > 0) {
+		got += n;
+		usleep(1000);
+	}
+	return (void *)got;
+}
+
+static void drain_waits_for_a_reader_that_reads(void **state)
+{
+	struct chardev *chr;
+	pthread_t reader;
+	void *got;
+	int p[2];
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	chr = open_output(fd_path(p[1]));
+	fill_ring(chr, RING);
+	pthread_create(&reader, NULL, read_slowly, &p[0]);
+	assert_true(chardev_drain(chr, 10000));
+	chardev_close(chr);
+	close(p[1]);
+	pthread_join(reader, &got);
+	assert_int_equal(got, RING);
+	close(p[0]);
+}
+
+static void reader_that_goes_is_no_error(void **state)
+{
+	struct chardev *chr;
+	int p[2];
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	chr = open_output(fd_path(p[1]));
+	fill_ring(chr, RING);
+	run();
+	close(p[0]);
+	run();
+	fill_ring(chr, RING);
+	fill_ring(chr, RING);
+	run();
+	assert_true(chardev_drain(chr, 0));
+	chardev_close(chr);
+	close(p[1]);
+}
+
+static void early_output_waits_for_a_fifos_reader(void **state)
+{
+	struct chardev *chr;
+	char buf[8] = "";
+	int in;
+
+	(void)state;
+	assert_int_equal(mkfifo("out", 0600), 0);
+	chr = open_output((char[]){ "out" });
+	chardev_write(chr, "hello", 5);
+	run();
+	in = open("out", O_RDONLY);
+	assert_int_equal(read(in, buf, sizeof(buf)), 5);
+	assert_string_equal(buf, "hello");
+	chardev_close(chr);
+	assert_int_equal(read(in, buf, sizeof(buf)), 0);
+	close(in);
+}
+
+static void file_input_comes_as_the_device_takes_it(void **state)
+{
+	struct taker t = { .room = 3 };
+	struct chardev *chr;
+
+	(void)state;
+	put_file("in", "0123456789");
+	chr = open_input((char[]){ "in" });
+	run();
+	assert_int_equal(t.n, 0); /* no device yet */
+	chardev_attach(chr, take, &t);
+	run();
+	assert_string_equal(t.got, "012");
+	run();
+	assert_int_equal(t.n, 3);
+	t.room = 4;
+	chardev_resume(chr);
+	run();
+	assert_string_equal(t.got, "0123456");
+	t.room = 100;
+	chardev_resume(chr);
+	run();
+	assert_string_equal(t.got, "0123456789");
+	chardev_resume(chr); /* after the end: nothing */
+	run();
+	assert_int_equal(t.n, 10);
+	chardev_close(chr);
+}
+
+static void long_input_leaves_room_for_other_watches(void **state)
+{
+	struct taker *t = calloc(1, sizeof(*t));
+	struct chardev *chr;
+	FILE *f = fopen("in", "w");
+
+	(void)state;
+	for (int i = 0; i < 5000; i++)
+		fputs("abc", f);
+	fclose(f);
+	t->room = sizeof(t->got);
+	chr = open_input((char[]){ "in" });
+	chardev_attach(chr, take, t);
+	run();
+	assert_int_equal(t->n, 15000);
+	assert_memory_equal(t->got + 14994, "abcabc", 6);
+	chardev_close(chr);
+	free(t);
+}
+
+static void pipe_input_comes_when_it_is_written(void **state)
+{
+	struct taker t = { .room = 4 };
+	struct chardev *chr;
+	int p[2];
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	chr = open_input(fd_path(p[0]));
+	chardev_attach(chr, take, &t);
+	run();
+	assert_int_equal(write(p[1], "ab", 2), 2);
+	run();
+	assert_string_equal(t.got, "ab");
+	assert_int_equal(write(p[1], "cdef", 4), 4);
+	run();
+	assert_string_equal(t.got, "abcd");
+	close(p[1]); /* a paused watch does not spin on the hang-up */
+	run();
+	t.room = 100;
+	chardev_resume(chr);
+	run();
+	assert_string_equal(t.got, "abcdef");
+	chardev_close(chr);
+	close(p[0]);
+}
+
+static void fifo_input_waits_for_a_writer(void **state)
+{
+	struct taker t = { .room = 100 };
+	struct chardev *chr;
+	int out;
+
+	(void)state;
+	assert_int_equal(mkfifo("in", 0600), 0);
+	chr = open_input((char[]){ "in" });
+	chardev_attach(chr, take, &t);
+	run();
+	out = open("in", O_WRONLY);
+	assert_int_equal(write(out, "abc", 3), 3);
+	close(out);
+	run();
+	assert_string_equal(t.got, "abc");
+	chardev_close(chr);
+}
+
+static void unreadable_stdin_is_no_input(void **state)
+{
+	int saved = dup(STDIN_FILENO), fd = open("/dev/null", O_WRONLY);
+	struct taker t = { .room = 100 };
+	struct chardev *chr;
+
+	(void)state;
+	dup2(fd, STDIN_FILENO);
+	chr = open_chardev((struct chardev_cfg){ .use_stdin = true });
+	chardev_attach(chr, take, &t);
+	run();
+	chardev_close(chr);
+	dup2(saved, STDIN_FILENO);
+	close(saved);
+	close(fd);
+}
+
+#define CHR_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CHR_TEST(file_is_appended_to),
+		CHR_TEST(sink_takes_all),
+		CHR_TEST(bad_configurations_are_sentences),
+		CHR_TEST(slow_pipe_reader_gets_all),
+		CHR_TEST(slow_terminal_reader_gets_all),
+		CHR_TEST(slow_socket_reader_gets_all),
+		CHR_TEST(threads_may_write_while_the_loop_does),
+		CHR_TEST(terminal_master_is_written_to),
+		CHR_TEST(full_ring_drops_what_comes_last),
+		CHR_TEST(drain_waits_for_a_reader_that_reads),
+		CHR_TEST(reader_that_goes_is_no_error),
+		CHR_TEST(early_output_waits_for_a_fifos_reader),
+		CHR_TEST(file_input_comes_as_the_device_takes_it),
+		CHR_TEST(long_input_leaves_room_for_other_watches),
+		CHR_TEST(pipe_input_comes_when_it_is_written),
+		CHR_TEST(fifo_input_waits_for_a_writer),
+		CHR_TEST(unreadable_stdin_is_no_input),
+	};
+
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}

@@ -1,0 +1,186 @@
+/* devices/rtc.c, with a clock of our own */
+#include "devices/list.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "tests/unit/fake_host.h"
+
+static struct fake_host f;
+static struct device *rtc;
+static time_t now;
+
+/* In place of libc's. */
+int clock_gettime(clockid_t id, struct timespec *ts)
+{
+	(void)id;
+	*ts = (struct timespec){ .tv_sec = now };
+	return 0;
+}
+
+static uint8_t get(unsigned reg)
+{
+	fake_out(&f, DEV_PIO, 0x70, reg, 1);
+	return (uint8_t)fake_in(&f, DEV_PIO, 0x71, 1);
+}
+
+static void put(unsigned reg, uint8_t v)
+{
+	fake_out(&f, DEV_PIO, 0x70, reg, 1);
+	fake_out(&f, DEV_PIO, 0x71, v, 1);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	now = 1709210096; /* 2024-02-29 12:34:56, a Thursday */
+	fake_host_init(&f, "rtc", 0);
+	return rtc_class.create(NULL, &f.host, &rtc, NULL);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	rtc_class.free(rtc);
+	fake_host_free(&f);
+	return 0;
+}
+
+static void time_is_bcd_and_24h_at_first(void **state)
+{
+	(void)state;
+	assert_int_equal(get(0x0a) & 0x80, 0);
+	assert_int_equal(get(0x0b), 0x02);
+	assert_int_equal(get(0x0c), 0);
+	assert_int_equal(get(0x0d), 0x80);
+	assert_int_equal(get(0), 0x56);
+	assert_int_equal(get(2), 0x34);
+	assert_int_equal(get(4), 0x12);
+	assert_int_equal(get(6), 5);
+	assert_int_equal(get(7), 0x29);
+	assert_int_equal(get(8), 0x02);
+	assert_int_equal(get(9), 0x24);
+	assert_int_equal(get(0x32), 0x20);
+}
+
+static void dates_are_the_calendars(void **state)
+{
+	/* Every day for 300 years, and what libc says about it. */
+	put(0x0b, 0x06);
+	for (time_t day = 0; day < 300 * 366; day++) {
+		struct tm tm;
+
+		(void)state;
+		now = day * 86400 + day % 86400;
+		gmtime_r(&now, &tm);
+		assert_int_equal(get(0), tm.tm_sec);
+		assert_int_equal(get(2), tm.tm_min);
+		assert_int_equal(get(4), tm.tm_hour);
+		assert_int_equal(get(6), tm.tm_wday + 1);
+		assert_int_equal(get(7), tm.tm_mday);
+		assert_int_equal(get(8), tm.tm_mon + 1);
+		assert_int_equal(get(0x32) * 100 + get(9), tm.tm_year + 1900);
+	}
+}
+
+static void binary_and_12h_can_be_chosen(void **state)
+{
+	static const struct {
+		unsigned hour;
+		uint8_t bcd, binary;
+	} cases[] = {
+		{ 0, 0x12, 12 },	{ 1, 0x01, 1 },
+		{ 11, 0x11, 11 },	{ 12, 0x92, 0x80 | 12 },
+		{ 13, 0x81, 0x80 | 1 }, { 23, 0x91, 0x80 | 11 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		now = cases[i].hour * 3600;
+		put(0x0b, 0x00);
+		assert_int_equal(get(4), cases[i].bcd);
+		put(0x0b, 0x04);
+		assert_int_equal(get(4), cases[i].binary);
+	}
+}
+
+/* The second ends between two registers: one moment is shown nonetheless. */
+static void reading_does_not_tear(void **state)
+{
+	(void)state;
+	now = 1704067199; /* 2023-12-31 23:59:59 */
+	assert_int_equal(get(0), 0x59);
+	now++;
+	assert_int_equal(get(2), 0x59);
+	assert_int_equal(get(4), 0x23);
+	assert_int_equal(get(9), 0x23);
+	/* The next reading starts with register A. */
+	get(0x0a);
+	assert_int_equal(get(9), 0x24);
+	assert_int_equal(get(2), 0);
+}
+
+static void old_readings_are_renewed(void **state)
+{
+	(void)state;
+	assert_int_equal(get(2), 0x34);
+	now += 60;
+	assert_int_equal(get(2), 0x35);
+	now -= 120; /* the host's clock is set back */
+	assert_int_equal(get(2), 0x33);
+}
+
+static void set_bit_stops_the_clock(void **state)
+{
+	(void)state;
+	put(0x0b, 0x82);
+	now += 100;
+	assert_int_equal(get(0), 0x56);
+	put(0, 0x11);
+	put(0x0b, 0x02);
+	/* What was written is ignored: it is the host's time. */
+	assert_int_equal(get(0), 0x36);
+	assert_int_equal(get(2), 0x36);
+}
+
+static void other_bytes_are_memory(void **state)
+{
+	(void)state;
+	put(0x7f, 0xaa);
+	put(0x8f, 0x55); /* the top bit masks NMIs: register 0x0f */
+	put(1, 0x12); /* an alarm */
+	put(0x0d, 0x00);
+	put(0x32, 0x33);
+	assert_int_equal(get(0xff), 0xaa);
+	assert_int_equal(get(0x0f), 0x55);
+	assert_int_equal(get(1), 0x12);
+	assert_int_equal(get(0x0d), 0x80);
+	assert_int_equal(get(0x32), 0x20);
+	assert_int_equal(fake_in(&f, DEV_PIO, 0x70, 1), 0xff);
+	/* Index and data at once. */
+	fake_out(&f, DEV_PIO, 0x70, 0x770f, 2);
+	assert_int_equal(get(0x0f), 0x77);
+	rtc_class.reset(rtc);
+	assert_int_equal(get(0x0f), 0x77);
+}
+
+#define RTC_TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RTC_TEST(time_is_bcd_and_24h_at_first),
+		RTC_TEST(dates_are_the_calendars),
+		RTC_TEST(binary_and_12h_can_be_chosen),
+		RTC_TEST(reading_does_not_tear),
+		RTC_TEST(old_readings_are_renewed),
+		RTC_TEST(set_bit_stops_the_clock),
+		RTC_TEST(other_bytes_are_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

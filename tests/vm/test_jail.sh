@@ -1,0 +1,85 @@
+#!/bin/bash
+# The jail: nothing is opened by path once vmm has forked, and a running VM holds nothing
+# that it does not need.
+. "$(dirname "$0")/vm.sh"
+
+hello=$GUESTS/hello.elf
+
+# From the first fork on, the guest's whole life, devices at work.
+opens_nothing() {
+	local late
+	truncate -s 1M "$dir/disk"
+	strace -f -qq -o "$dir/trace" \
+		-e trace=open,openat,openat2,creat,execve,execveat,clone,clone3,fork,vfork \
+		"$VMM" run --timeout 60 --debug-exit --block "$dir/disk" -p 'queues=2 irq=msix' \
+		"$GUESTS/blk.elf" >"$dir/out" 2>"$dir/err"
+	[ $? = 64 ] || { cat "$dir/out" "$dir/err" && return 1; }
+	grep -qE '\<(clone3?|v?fork)\(' "$dir/trace" || { echo 'there was no fork' && return 1; }
+	late=$(sed -nE '/\<(clone3?|v?fork)\(/,$p' "$dir/trace" |
+		grep -E '\<(open|openat|openat2|creat|execve|execveat)\(')
+	[ -z "$late" ] || { printf '%s\n' "$late" && return 1; }
+}
+
+# The process whose threads run the guest: the youngest of vmm's.
+vm_process() {
+	local p=$pid child
+	while child=$(pgrep -P "$p" | tail -n 1) && [ -n "$child" ]; do
+		p=$child
+	done
+	echo "$p"
+}
+
+field() { sed -n "s/^$1:\t//p" "/proc/$2/task/$3/status"; }
+
+confined() {
+	local p t status=0
+	in_background -p end=halt "$hello" || return
+	sleep 0.2 # the guest runs already, the main thread is about to wait
+	p=$(vm_process)
+	for t in $(ls "/proc/$p/task"); do
+		[ "$(field Seccomp "$p" "$t")" = 2 ] || { echo "thread $t: no filter" && status=1; }
+		[ "$(field NoNewPrivs "$p" "$t")" = 1 ] ||
+			{ echo "thread $t: new privileges" && status=1; }
+		[ "$(field CapEff "$p" "$t")" = 0000000000000000 ] ||
+			{ echo "thread $t: capabilities $(field CapEff "$p" "$t")" && status=1; }
+		[ "$(field CapPrm "$p" "$t")" = 0000000000000000 ] ||
+			{ echo "thread $t: permitted capabilities" && status=1; }
+	done
+	kill $pid
+	ended $pid 5 && return $status
+}
+
+namespaces() {
+	local p kind status=0
+	in_background -p end=halt "$hello" || return
+	p=$(vm_process)
+	for kind in mnt net ipc uts pid; do
+		[ "$(readlink "/proc/$p/ns/$kind")" != "$(readlink "/proc/self/ns/$kind")" ] ||
+			{ echo "$kind: the host's" && status=1; }
+	done
+	kill $pid
+	ended $pid 5 && return $status
+}
+
+without() {
+	in_background --disable-sandbox -p end=halt "$hello" || return
+	local filter
+	filter=$(field Seccomp "$(vm_process)" "$(vm_process)")
+	kill $pid
+	ended $pid 5 && [ "$filter" = 0 ]
+}
+
+if strace -o /dev/null true 2>/dev/null; then
+	check 'no path is opened after the fork' opens_nothing
+else
+	t_skip 'no path is opened after the fork' 'strace cannot trace here'
+fi
+if unshare -mnipu --fork true 2>/dev/null; then
+	check 'namespaces are its own' namespaces
+	check 'required, the jail is there' vm 64 --require-sandbox --debug-exit "$hello"
+else
+	t_skip 'namespaces are its own' 'this host forbids namespaces'
+fi
+check 'every thread is confined' confined
+check 'the jail can be left out' without
+t_done
