@@ -60,9 +60,10 @@ static void add_memory(int vm, size_t size)
 
 static void set_cpuid(int kvm, int vcpu)
 {
-	static struct {
+	static union {
 		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entries[MAX_CPUID];
+		char space[sizeof(struct kvm_cpuid2) +
+			   MAX_CPUID * sizeof(struct kvm_cpuid_entry2)];
 	} table = { .head.nent = MAX_CPUID };
 
 	check(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &table), "supported CPUID");

@@ -190,6 +190,12 @@ static void options_fill_the_configuration(void **state)
 	assert_int_equal(opt_parse(virtio_blk_class.opts, "a.img,sparse", &cfg, &err),
 			 -EINVAL);
 	opt_free(virtio_blk_class.opts, &cfg);
+	memset(&cfg, 0, sizeof(cfg));
+	assert_int_equal(opt_parse(virtio_blk_class.opts, "a.img,id=123456789012345678901",
+				   &cfg, &err),
+			 -EINVAL);
+	assert_non_null(strstr(err.msg, "longer than 20 bytes"));
+	opt_free(virtio_blk_class.opts, &cfg);
 }
 
 static void what_cannot_be_is_refused_with_a_reason(void **state)
@@ -198,14 +204,8 @@ static void what_cannot_be_is_refused_with_a_reason(void **state)
 	struct fake_host host;
 	struct device *dev = NULL;
 	struct err err;
-	char id[] = "123456789012345678901";
 
 	fake_host_init(&host, "blk0", 0);
-	e->cfg.id = id;
-	assert_int_equal(virtio_blk_class.create(&e->cfg, &host.host, &dev, &err),
-			 -EINVAL);
-	assert_non_null(strstr(err.msg, "longer than 20 bytes"));
-	e->cfg.id = NULL;
 	e->cfg.block_size = 1000;
 	assert_int_equal(virtio_blk_class.create(&e->cfg, &host.host, &dev, &err),
 			 -EINVAL);
