@@ -48,7 +48,18 @@ else
 fi
 
 status=0
-"$BENCH/launch" -n "$rounds" -r "$BENCH/startup.tsv" "$preload" "${programs[@]}" || status=1
+out=$BENCH/startup.tsv
+"$BENCH/launch" -n "$rounds" "$preload" "${programs[@]}" >"$out" || status=1
+tests/bench/table "$out" "exec to first KVM_RUN, ms" \
+	min=total_ms:min:2 median=total_ms:median:2 max=total_ms:max:2 \
+	"x min=total_ms:xmin:2" "x median=total_ms:xmedian:2" "x paired=total_ms:xpaired:2" \
+	CPU=cpu_ms:median:2 "x CPU=cpu_ms:xmedian:2" spin=spin_ms:median:2
+tests/bench/table "$out" "its parts, ms, medians" \
+	exec=exec_ms:median:2 "to VM=to_vm_ms:median:2" "to vCPU=to_vcpu_ms:median:2" \
+	"to run=to_run_ms:median:2" "in KVM=in_kvm_ms:median:2" spin=spin_ms:median:2
+tests/bench/table "$out" "until then, counts and KiB" \
+	ioctls=ioctls:median faults=minor_faults:median "max RSS=max_rss_kib:median" \
+	Pss=pss_kib:median dirty=dirty_kib:median guest=guest_kib:median
 cat <<'EOF'
 
 floor: only the KVM calls without which no guest starts, in vmm's own jail; no
@@ -56,7 +67,7 @@ devices, no kernel, one thread. exec alone: a dynamic program that does nothing.
 x: how many times the floor's: of the minima, of the medians, and (paired) the
 median of each round's ratio. CPU: ms that all processes had computed by then.
 spin: a fixed loop just before each start; where it differs between two lines,
-the machine's speed did. parts (medians): exec and linking; then until
+the machine's speed did. parts: exec and linking; then until
 KVM_CREATE_VM, until KVM_CREATE_VCPU, until KVM_RUN; of these in KVM's ioctls.
 ioctls: KVM's. faults: minor. max RSS: of the largest process, guest memory
 included. Pss, dirty (private): all processes, guest memory aside. guest: guest
@@ -65,7 +76,15 @@ EOF
 
 echo
 echo "hello.elf prints 50 lines and ends by debug-exit; 5 rounds; compared with vmm."
-"$BENCH/launch" -w -n 5 -r "$BENCH/hello.tsv" "$preload" "${whole[@]}" || status=1
+out=$BENCH/hello.tsv
+"$BENCH/launch" -w -n 5 "$preload" "${whole[@]}" >"$out" || status=1
+tests/bench/table "$out" "exec to exit, ms" \
+	min=total_ms:min median=total_ms:median max=total_ms:max \
+	"x median=total_ms:xmedian:2" CPU=cpu_ms:median spin=spin_ms:median:2
+tests/bench/table "$out" "counts; KiB" \
+	runs=runs:median port=port_exits:median MMIO=mmio_exits:median other=other_exits:median \
+	exits=exits:median emulated=emulated:median "guest pf=guest_faults:median" \
+	faults=minor_faults:median "max RSS=max_rss_kib:median"
 cat <<'EOF'
 
 runs: calls of KVM_RUN; port, MMIO, other: what they returned for. exits, emulated
