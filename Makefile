@@ -60,7 +60,8 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 ARCHIVES := $(foreach l,vmm boot virtio devices disk base,$(BUILD)/lib/$(l).a)
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
-BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+BENCHES := $(BUILD)/bench/preload.so \
+	$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %/preload.c,$(BENCH_SRC)))
 
 .PHONY: all help run test test-unit test-vm test-lab test-programs bench fuzz install \
 	format lint lint-format lint-arrows clean guests
@@ -165,6 +166,11 @@ test-lab: all
 	@tests/setup test
 	@tests/run lab
 
+$(BUILD)/bench/launch: $(call obj,$(wildcard tests/bench/launch/*.c))
+$(BUILD)/obj/tests/bench/preload.o: EXTRA_CFLAGS = -fPIC
+$(BUILD)/bench/preload.so: $(BUILD)/obj/tests/bench/preload.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared $(SANFLAGS) $(LDFLAGS) -o $@ $^
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^

@@ -34,7 +34,7 @@ static const unsigned char guest[] = { 0xe6, PORT, 0xf4 };
 static void check(int r, const char *what)
 {
 	if (r < 0)
-		err(EXIT_FAILURE, "floor: %s", what);
+		err(EXIT_FAILURE, "%s", what);
 }
 
 static void *map(size_t size, int flags, int fd)
@@ -42,7 +42,7 @@ static void *map(size_t size, int flags, int fd)
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
 
 	if (p == MAP_FAILED)
-		err(EXIT_FAILURE, "floor: mmap");
+		err(EXIT_FAILURE, "mmap");
 	return p;
 }
 
@@ -98,7 +98,7 @@ static void set_registers(int vcpu)
 static void jail(int r, const struct err *e)
 {
 	if (r < 0)
-		warnx("floor: %s", e->msg);
+		warnx("%s", e->msg);
 }
 
 static void run(int kvm, size_t mem, bool jailed)
@@ -127,7 +127,7 @@ static void run(int kvm, size_t mem, bool jailed)
 	}
 	check(ioctl(vcpu, KVM_RUN, 0), "KVM_RUN");
 	if (page->exit_reason != KVM_EXIT_IO || page->io.port != PORT)
-		errx(EXIT_FAILURE, "floor: unexpected exit %u", page->exit_reason);
+		errx(EXIT_FAILURE, "unexpected exit %u", page->exit_reason);
 }
 
 /* A PID namespace holds those born after it was made. */

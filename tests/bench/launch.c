@@ -7,9 +7,10 @@
  *   launch [-w] [-n ROUNDS] [-t SECONDS] PRELOAD.so
  *          :: LABEL STATUS COMMAND... [:: LABEL STATUS COMMAND...]...
  *
- * STATUS is the exit status that -w expects. The programs' standard input and
- * output are /dev/null. All processes below this one are killed after each
- * sample. Exit 1: a program could not be measured; its error field says why.
+ * STATUS is the exit status that -w expects, after a '?' where the program is
+ * optional. The programs' standard input and output are /dev/null. All processes
+ * below this one are killed after each sample. Exit 1: a program could not be
+ * measured and is not optional; its error field says why.
  */
 #include <err.h>
 #include <errno.h>
@@ -66,6 +67,7 @@ _Static_assert(ARRAY_SIZE(value_names) == NUM_VALUES, "a name for each value");
 struct program {
 	const char *label;
 	int status;
+	bool optional;
 	char **argv;
 	char error[256]; /* "": none so far */
 	bool spoke;
@@ -143,7 +145,7 @@ static const char *said(void)
 	ssize_t n = pread(b.stderr_fd, text, sizeof(text) - 1, 0);
 
 	text[n > 0 ? n : 0] = 0;
-	text[strcspn(text, "\n")] = 0;
+	text[strcspn(text, "\n\t")] = 0;
 	return text;
 }
 
@@ -319,7 +321,8 @@ static void parse_programs(char **args)
 		p = &b.programs[b.n_programs++];
 		args[0] = NULL;
 		p->label = args[1];
-		p->status = atoi(args[2]);
+		p->optional = args[2][0] == '?';
+		p->status = atoi(args[2] + p->optional);
 		p->argv = args + 3;
 		while (*args == NULL || strcmp(*args, "::") != 0)
 			if (!*++args)
@@ -356,7 +359,7 @@ int main(int argc, char **argv)
 			if (asked_to_end)
 				return 128 + asked_to_end;
 			print_sample(r, &b.programs[i], &s);
-			failed |= b.programs[i].error[0] != 0;
+			failed |= b.programs[i].error[0] && !b.programs[i].optional;
 		}
 	if (fflush(stdout) != 0)
 		err(EXIT_FAILURE, "stdout");

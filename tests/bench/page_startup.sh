@@ -26,12 +26,12 @@ programs=(
 	:: "floor" 0 "$BENCH/floor" --mem "$mem"
 	:: "floor --no-jail" 0 "$BENCH/floor" --mem "$mem" --no-jail
 	:: "exec alone" 0 "$BENCH/floor" --exec-only
-	:: "vmm, hello.elf" 64 "${vmm[@]}" --debug-exit "$hello"
-	:: "vmm --disable-sandbox, hello.elf" 64 "${vmm[@]}" --debug-exit --disable-sandbox "$hello"
+	:: "vmm, hello.elf" 0 "${vmm[@]}" --debug-exit "$hello"
+	:: "vmm --disable-sandbox, hello.elf" 0 "${vmm[@]}" --debug-exit --disable-sandbox "$hello"
 )
 whole=(
-	:: "vmm" 64 "${vmm[@]}" --debug-exit -p lines=50 "$hello"
-	:: "vmm --disable-sandbox" 64 "${vmm[@]}" --debug-exit --disable-sandbox -p lines=50 "$hello"
+	:: "vmm" 66 "${vmm[@]}" --debug-exit -p "lines=50 exit=2" "$hello"
+	:: "vmm --disable-sandbox" 66 "${vmm[@]}" --debug-exit --disable-sandbox -p "lines=50 exit=2" "$hello"
 )
 if [ -e "$kernel" ]; then
 	programs+=(:: "vmm, Debian's bzImage" 0 "${vmm[@]}" -p "$linux" "$kernel")
@@ -39,10 +39,10 @@ else
 	echo "skipped: Debian's kernel: not in the cache (guest/linux/kernel cloud fetches it)"
 fi
 if command -v "${qemu[0]}" >/dev/null; then
-	programs+=(:: "QEMU microvm, hello.elf" 1 "${qemu[@]}" "${exit_device[@]}" -kernel "$hello")
+	programs+=(:: "QEMU microvm, hello.elf" "?0" "${qemu[@]}" "${exit_device[@]}" -kernel "$hello")
 	[ ! -e "$kernel" ] ||
-		programs+=(:: "QEMU microvm, Debian's bzImage" 0 "${qemu[@]}" -kernel "$kernel" -append "$linux")
-	whole+=(:: "QEMU microvm" 1 "${qemu[@]}" "${exit_device[@]}" -kernel "$hello" -append lines=50)
+		programs+=(:: "QEMU microvm, Debian's bzImage" "?0" "${qemu[@]}" -kernel "$kernel" -append "$linux")
+	whole+=(:: "QEMU microvm" "?5" "${qemu[@]}" "${exit_device[@]}" -kernel "$hello" -append "lines=50 exit=2")
 else
 	echo "skipped: QEMU: ${qemu[0]} is not installed"
 fi
@@ -67,17 +67,18 @@ devices, no kernel, one thread. exec alone: a dynamic program that does nothing.
 x: how many times the floor's: of the minima, of the medians, and (paired) the
 median of each round's ratio. CPU: ms that all processes had computed by then.
 spin: a fixed loop just before each start; where it differs between two lines,
-the machine's speed did. parts: exec and linking; then until
-KVM_CREATE_VM, until KVM_CREATE_VCPU, until KVM_RUN; of these in KVM's ioctls.
+the machine's speed did. parts: exec and linking; then until KVM_CREATE_VM, until
+KVM_CREATE_VCPU, until KVM_RUN; and what of it all was spent in KVM's ioctls.
 ioctls: KVM's. faults: minor. max RSS: of the largest process, guest memory
 included. Pss, dirty (private): all processes, guest memory aside. guest: guest
-memory in use.
+memory in use. -: not known, or there is none.
 EOF
 
+rounds=${N:-5}
 echo
-echo "hello.elf prints 50 lines and ends by debug-exit; 5 rounds; compared with vmm."
+echo "hello.elf prints 50 lines and ends by debug-exit; $rounds rounds."
 out=$BENCH/hello.tsv
-"$BENCH/launch" -w -n 5 "$preload" "${whole[@]}" >"$out" || status=1
+"$BENCH/launch" -w -n "$rounds" "$preload" "${whole[@]}" >"$out" || status=1
 tests/bench/table "$out" "exec to exit, ms" \
 	min=total_ms:min median=total_ms:median max=total_ms:max \
 	"x median=total_ms:xmedian:2" CPU=cpu_ms:median spin=spin_ms:median:2
@@ -87,9 +88,9 @@ tests/bench/table "$out" "counts; KiB" \
 	faults=minor_faults:median "max RSS=max_rss_kib:median"
 cat <<'EOF'
 
-runs: calls of KVM_RUN; port, MMIO, other: what they returned for. exits, emulated
-(instructions), guest pf (page faults): KVM's own counters. faults, max RSS: as
-wait4 tells, guest memory included.
+x: how many times vmm's. runs: calls of KVM_RUN; port, MMIO, other: what they
+returned for. exits, emulated (instructions), guest pf (page faults): KVM's own
+counters. faults, max RSS: as wait4 tells, guest memory included.
 EOF
 echo "Every sample: $BENCH/startup.tsv, $BENCH/hello.tsv"
 exit $status

@@ -78,13 +78,13 @@ terminal() {
 	cat >"$dir/session" <<-END
 		stty -g >"$dir/before"
 		(
-			for i in \$(seq 100); do
+			for i in \$(seq 60); do
 				stty -g | cmp -s - "$dir/before" || break
 				sleep 0.05
 			done
 			stty -g >"$dir/while"
 			$2
-		) &
+		) </dev/tty &
 		sh -c 'echo \$\$ >"$dir/pid"; exec "$VMM" run --timeout 20 --debug-exit \
 			-p "$1" "$hello"'
 		echo status \$?
@@ -92,8 +92,10 @@ terminal() {
 		wait
 	END
 	(
-		until [ -s "$dir/while" ]; do sleep 0.05; done
-		printf q
+		for i in $(seq 200); do
+			[ -s "$dir/while" ] && printf q && break
+			sleep 0.05
+		done
 	) | timeout 25 script -qec "bash $dir/session" /dev/null >"$dir/out" 2>&1
 	says "^status $3" && cmp "$dir/before" "$dir/after" &&
 		! cmp -s "$dir/before" "$dir/while"
