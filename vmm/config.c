@@ -1,6 +1,7 @@
 /* The command line of "vmm run"; see config.h. */
 #include "vmm/config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -308,7 +309,7 @@ static int parse_class(struct parser *p, const struct dev_class *class,
 	if (!(class->flags & DEV_REPEAT) && count(p->cfg, class))
 		return err_set(err, -EINVAL, "--%s: given twice", class->name);
 	r = add_device(p->cfg, class, &dev, err);
-	if (r < 0 || !value)
+	if (r || !value)
 		return r;
 	if (!class->opts)
 		return err_set(err, -EINVAL, "--%s: takes no value", class->name);
@@ -433,6 +434,7 @@ static int finish_serials(struct config *cfg, struct err *err)
 
 		if (cfg->devices[i].class != &serial_option)
 			continue;
+		assert(s);
 		r = check_serial(s, err);
 		if (r < 0)
 			return r;
@@ -450,7 +452,7 @@ static int finish_serials(struct config *cfg, struct err *err)
 	if (have_console || have_com1)
 		return 0;
 	r = add_device(cfg, &serial_option, &dev, err);
-	if (r < 0)
+	if (r)
 		return r;
 	((struct serial_cfg *)dev->cfg)->console = true;
 	((struct serial_cfg *)dev->cfg)->use_stdin = !have_stdin;

@@ -8,6 +8,7 @@
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -181,13 +182,12 @@ int jail_thread(enum jail_kind kind, struct err *err)
 		[JAIL_VCPU] = { filter_vcpu, ARRAY_SIZE(filter_vcpu) },
 		[JAIL_WORKER] = { filter_worker, ARRAY_SIZE(filter_worker) },
 	};
-	struct sock_filter *code;
-	struct sock_fprog prog;
+	/* The kernel only reads the code, but its struct is not const. */
+	struct sock_fprog prog = {
+		.len = (unsigned short)filters[kind].len,
+		.filter = (struct sock_filter *)(uintptr_t)filters[kind].code,
+	};
 
-	/* The kernel only reads it, but its struct is not const. */
-	memcpy(&code, &filters[kind].code, sizeof(code));
-	prog = (struct sock_fprog){ .len = (unsigned short)filters[kind].len,
-				    .filter = code };
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
 		return err_sys(err, -errno, "sandbox: seccomp filter");
 	return 0;

@@ -10,7 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "vmm/exit.h"
 #include "vmm/terminal.h"
@@ -71,10 +70,9 @@ static int wait_for(pid_t pid, const sigset_t *set)
 int supervise(int (*child)(void *arg), void *arg, bool terminal, struct err *err)
 {
 	struct terminal tty = { 0 };
-	AUTO_CLOSE int self = -1;
 	sigset_t set;
+	int self, status;
 	pid_t pid;
-	int status;
 
 	wanted_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
@@ -82,12 +80,13 @@ int supervise(int (*child)(void *arg), void *arg, bool terminal, struct err *err
 	if (self < 0)
 		return err_sys(err, -errno, "pidfd");
 	pid = fork();
-	if (pid < 0)
+	if (pid < 0) {
+		close(self);
 		return err_sys(err, -errno, "fork");
+	}
 	if (pid == 0)
-		_exit(bind_to_parent(TAKE_FD(self)) ? child(arg) : EXIT_ERROR);
+		_exit(bind_to_parent(self) ? child(arg) : EXIT_ERROR);
 	close_range(STDERR_FILENO + 1, ~0u, 0);
-	self = -1;
 	/* Not earlier: an error before this point leaves the terminal alone. */
 	if (terminal)
 		terminal_raw(&tty);

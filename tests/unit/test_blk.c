@@ -191,8 +191,8 @@ static void options_fill_the_configuration(void **state)
 			 -EINVAL);
 	opt_free(virtio_blk_class.opts, &cfg);
 	memset(&cfg, 0, sizeof(cfg));
-	assert_int_equal(opt_parse(virtio_blk_class.opts, "a.img,id=123456789012345678901",
-				   &cfg, &err),
+	assert_int_equal(opt_parse(virtio_blk_class.opts,
+				   "a.img,id=123456789012345678901", &cfg, &err),
 			 -EINVAL);
 	assert_non_null(strstr(err.msg, "longer than 20 bytes"));
 	opt_free(virtio_blk_class.opts, &cfg);
