@@ -15,175 +15,6 @@
 #include "virtio/list.h"
 #include "vmm/arch.h"
 
-static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
-
-static const struct opt cpus_opts[] = {
-	{ .key = "num-cores",
-	  .type = OPT_U64,
-	  .flags = OPT_FIRST,
-	  .min = 1,
-	  .max = 64,
-	  .def = 1,
-	  .arg = "N",
-	  .help = "how many" },
-	{ 0 },
-};
-
-static const struct opt mem_opts[] = {
-	{ .key = "size",
-	  .type = OPT_U64,
-	  .flags = OPT_FIRST,
-	  .min = 1,
-	  .max = UINT64_MAX >> 20,
-	  .def = 256,
-	  .arg = "MIB",
-	  .help = "how much" },
-	{ 0 },
-};
-
-static const struct opt run_opts[] = {
-	{ .key = "initrd",
-	  .letter = 'i',
-	  .type = OPT_STR,
-	  .arg = "FILE",
-	  .offset = offsetof(struct config, initrd),
-	  .help = "initial RAM disk" },
-	{ .key = "params",
-	  .letter = 'p',
-	  .type = OPT_LIST,
-	  .arg = "TEXT",
-	  .offset = offsetof(struct config, params),
-	  .help = "add to the kernel command line; may be repeated" },
-	{ .key = "cpus",
-	  .letter = 'c',
-	  .type = OPT_GROUP,
-	  .sub = cpus_opts,
-	  .arg = "N",
-	  .offset = offsetof(struct config, cpus),
-	  .help = "virtual CPUs, 1 to 64" },
-	{ .key = "mem",
-	  .letter = 'm',
-	  .type = OPT_GROUP,
-	  .sub = mem_opts,
-	  .arg = "MIB",
-	  .offset = offsetof(struct config, mem),
-	  .help = "memory in MiB; taken from the host as the guest touches it" },
-	{ .key = "name",
-	  .type = OPT_STR,
-	  .offset = offsetof(struct config, name),
-	  .arg = "NAME",
-	  .help = "the VM's name, shown in messages" },
-	{ .key = "log-level",
-	  .type = OPT_ENUM,
-	  .names = log_levels,
-	  .def = LOG_LEVEL_INFO,
-	  .offset = offsetof(struct config, log_level),
-	  .arg = "LEVEL",
-	  .help = "how much to say on stderr" },
-	{ .key = "timeout",
-	  .type = OPT_U64,
-	  .min = 1,
-	  .max = 1ull << 32,
-	  .offset = offsetof(struct config, timeout),
-	  .arg = "SECONDS",
-	  .help = "end the VM after that time, with status 37" },
-	{ .key = "disable-sandbox",
-	  .type = OPT_BOOL,
-	  .flags = OPT_BARE,
-	  .offset = offsetof(struct config, disable_sandbox),
-	  .help = "run without namespaces, Landlock and seccomp" },
-	{ .key = "require-sandbox",
-	  .type = OPT_BOOL,
-	  .flags = OPT_BARE,
-	  .offset = offsetof(struct config, require_sandbox),
-	  .help = "fail when the host forbids namespaces, instead of a warning" },
-	{ 0 },
-};
-
-static const char *const serial_types[] = { [CHARDEV_SINK] = "sink",
-					    [CHARDEV_STDOUT] = "stdout",
-					    [CHARDEV_FILE] = "file",
-					    NULL };
-static const char *const serial_hardware[] = {
-	[SERIAL_UART] = "serial", [SERIAL_VIRTIO] = "virtio-console", NULL
-};
-
-static const struct opt serial_opts[] = {
-	{ .key = "type",
-	  .type = OPT_ENUM,
-	  .flags = OPT_FIRST,
-	  .names = serial_types,
-	  .def = CHARDEV_STDOUT,
-	  .offset = offsetof(struct serial_cfg, type),
-	  .arg = "TYPE",
-	  .help = "where output goes" },
-	{ .key = "hardware",
-	  .type = OPT_ENUM,
-	  .names = serial_hardware,
-	  .def = SERIAL_UART,
-	  .offset = offsetof(struct serial_cfg, hardware),
-	  .arg = "KIND",
-	  .help = "the device: a 16550A UART, or hvc0 and up" },
-	{ .key = "num",
-	  .type = OPT_U64,
-	  .min = 1,
-	  .max = 4,
-	  .def = 1,
-	  .offset = offsetof(struct serial_cfg, num),
-	  .arg = "N",
-	  .help = "which of its kind: 1 is ttyS0, or hvc0" },
-	{ .key = "path",
-	  .type = OPT_STR,
-	  .offset = offsetof(struct serial_cfg, path),
-	  .arg = "FILE",
-	  .help = "for type=file: appended to, created when missing" },
-	{ .key = "input",
-	  .type = OPT_STR,
-	  .offset = offsetof(struct serial_cfg, input),
-	  .arg = "FILE",
-	  .help = "read input from a file" },
-	{ .key = "stdin",
-	  .type = OPT_BOOL,
-	  .offset = offsetof(struct serial_cfg, use_stdin),
-	  .help = "read input from stdin" },
-	{ .key = "console",
-	  .type = OPT_BOOL,
-	  .offset = offsetof(struct serial_cfg, console),
-	  .help = "make it a console of the guest's kernel" },
-	{ .key = "earlycon",
-	  .type = OPT_BOOL,
-	  .offset = offsetof(struct serial_cfg, earlycon),
-	  .help = "let the kernel use it before its drivers run; UARTs only" },
-	{ .key = "name",
-	  .type = OPT_STR,
-	  .offset = offsetof(struct serial_cfg, name),
-	  .arg = "NAME",
-	  .help = "its name in messages" },
-	{ 0 },
-};
-
-const struct dev_class serial_option = {
-	.name = "serial",
-	.help = "a serial port or console; ttyS0 on stdin and stdout when none is a console",
-	.flags = DEV_REPEAT,
-	.opts = serial_opts,
-	.cfg_size = sizeof(struct serial_cfg),
-};
-
-#define DEVICE_CLASS(c) &c,
-static const struct dev_class *const classes[] = {
-	&serial_option,
-#include "devices/list.h"
-#include "virtio/list.h"
-	NULL,
-};
-#undef DEVICE_CLASS
-
-const struct dev_class *const *config_classes(void)
-{
-	return classes;
-}
-
 /* Options of crosvm's that turn off what this machine never has. */
 static const char *const absent[] = { "no-usb", "no-balloon",	  "no-pmu",
 				      "no-smt", "no-legacy-bios", "extended-status" };
@@ -192,12 +23,12 @@ static const char *const absent[] = { "no-usb", "no-balloon",	  "no-pmu",
 
 static const struct dev_class *class_named(const char *name, size_t len)
 {
-	for (size_t i = 0; classes[i]; i++) {
-		const struct dev_class *c = classes[i];
+	for (size_t i = 0; config_classes[i]; i++) {
+		const struct dev_class *c = config_classes[i];
 
-		if (c->opts || (c->flags & (DEV_DEFAULT | DEV_BARE)))
-			if (strlen(c->name) == len && !memcmp(c->name, name, len))
-				return c;
+		if (config_class_has_option(c) && strlen(c->name) == len &&
+		    !memcmp(c->name, name, len))
+			return c;
 	}
 	return NULL;
 }
@@ -207,7 +38,7 @@ static size_t rank_of(const struct dev_class *class)
 {
 	size_t i;
 
-	for (i = 0; classes[i] != class; i++)
+	for (i = 0; config_classes[i] != class; i++)
 		;
 	return i;
 }
@@ -230,20 +61,20 @@ static size_t count(const struct config *cfg, const struct dev_class *class)
 }
 
 /* Add an instance with its defaults, behind those of the same or earlier classes. */
-static int add_device(struct config *cfg, const struct dev_class *class,
-		      struct config_device **ret_dev, struct err *err)
+static struct config_device *add_device(struct config *cfg,
+					const struct dev_class *class, struct err *err)
 {
 	struct config_device *grown, new = { .class = class };
 	size_t at;
 
 	grown = reallocarray(cfg->devices, cfg->n_devices + 1, sizeof(*grown));
 	if (!grown)
-		return err_sys(err, -ENOMEM, "--%s", class->name);
+		goto fail;
 	cfg->devices = grown;
 	if (class->cfg_size) {
 		new.cfg = calloc(1, class->cfg_size);
 		if (!new.cfg)
-			return err_sys(err, -ENOMEM, "--%s", class->name);
+			goto fail;
 		opt_defaults(class->opts, new.cfg);
 	}
 	for (at = 0; at < cfg->n_devices; at++)
@@ -252,8 +83,10 @@ static int add_device(struct config *cfg, const struct dev_class *class,
 	memmove(&grown[at + 1], &grown[at], (cfg->n_devices - at) * sizeof(*grown));
 	grown[at] = new;
 	cfg->n_devices++;
-	*ret_dev = &grown[at];
-	return 0;
+	return &grown[at];
+fail:
+	err_sys(err, -ENOMEM, "--%s", class->name);
+	return NULL;
 }
 
 struct parser {
@@ -308,9 +141,11 @@ static int parse_class(struct parser *p, const struct dev_class *class,
 		return r;
 	if (!(class->flags & DEV_REPEAT) && count(p->cfg, class))
 		return err_set(err, -EINVAL, "--%s: given twice", class->name);
-	r = add_device(p->cfg, class, &dev, err);
-	if (r || !value)
-		return r;
+	dev = add_device(p->cfg, class, err);
+	if (!dev)
+		return -ENOMEM;
+	if (!value)
+		return 0;
 	if (!class->opts)
 		return err_set(err, -EINVAL, "--%s: takes no value", class->name);
 	r = opt_parse(class->opts, value, dev->cfg, err);
@@ -329,7 +164,7 @@ static int parse_opt(struct parser *p, const struct opt *o, const char *inlined,
 		if (r < 0)
 			return r;
 	}
-	r = opt_set(run_opts, o, value, p->cfg, &p->seen, &why);
+	r = opt_set(config_opts, o, value, p->cfg, &p->seen, &why);
 	return r < 0 ? err_set(err, r, "--%s", why.msg) : 0;
 }
 
@@ -343,7 +178,7 @@ static int parse_long(struct parser *p, const char *arg, struct err *err)
 
 	if (len == 4 && !memcmp(name, "help", 4))
 		return -ECANCELED;
-	o = opt_find(run_opts, name, len);
+	o = opt_find(config_opts, name, len);
 	if (o)
 		return parse_opt(p, o, inlined, err);
 	class = class_named(name, len);
@@ -368,7 +203,7 @@ static int parse_short(struct parser *p, const char *arg, struct err *err)
 
 	if (arg[1] == 'h' && !inlined)
 		return -ECANCELED;
-	for (const struct opt *o = run_opts; o->key; o++)
+	for (const struct opt *o = config_opts; o->key; o++)
 		if (o->letter && o->letter == arg[1])
 			return parse_opt(p, o, inlined, err);
 	return err_set(err, -EINVAL, "-%c: unknown option", arg[1]);
@@ -403,7 +238,7 @@ static int parse_args(struct parser *p, struct err *err)
 
 static int check_serial(const struct serial_cfg *s, struct err *err)
 {
-	const char *kind = serial_hardware[s->hardware];
+	const char *kind = config_serial_hardware[s->hardware];
 
 	if (s->type == CHARDEV_FILE && !s->path)
 		return err_set(err, -EINVAL, "--serial: type=file needs path=");
@@ -427,6 +262,7 @@ static int finish_serials(struct config *cfg, struct err *err)
 	bool have_console = false, have_com1 = false, have_stdin = false;
 	bool seen[2][5] = { 0 };
 	struct config_device *dev;
+	struct serial_cfg *com1;
 	int r;
 
 	for (size_t i = 0; i < cfg->n_devices; i++) {
@@ -441,7 +277,7 @@ static int finish_serials(struct config *cfg, struct err *err)
 		if (seen[s->hardware][s->num])
 			return err_set(err, -EINVAL,
 				       "--serial: %s %" PRIu64 " is given twice",
-				       serial_hardware[s->hardware], s->num);
+				       config_serial_hardware[s->hardware], s->num);
 		seen[s->hardware][s->num] = true;
 		if (s->use_stdin && have_stdin)
 			return err_set(err, -EINVAL, "--serial: stdin is given twice");
@@ -451,27 +287,27 @@ static int finish_serials(struct config *cfg, struct err *err)
 	have_com1 = seen[SERIAL_UART][1];
 	if (have_console || have_com1)
 		return 0;
-	r = add_device(cfg, &serial_option, &dev, err);
-	if (r)
-		return r;
-	((struct serial_cfg *)dev->cfg)->console = true;
-	((struct serial_cfg *)dev->cfg)->use_stdin = !have_stdin;
+	dev = add_device(cfg, &serial_option, err);
+	if (!dev)
+		return -ENOMEM;
+	com1 = dev->cfg;
+	assert(com1);
+	com1->console = true;
+	com1->use_stdin = !have_stdin;
 	return 0;
 }
 
 static int finish(struct parser *p, struct err *err)
 {
 	struct config *cfg = p->cfg;
-	struct config_device *dev;
-	int r;
 
 	if (!cfg->kernel)
 		return err_set(err, -EINVAL, "no kernel given");
 	if (cfg->disable_sandbox && cfg->require_sandbox)
 		return err_set(err, -EINVAL,
 			       "--require-sandbox: contradicts --disable-sandbox");
-	for (size_t i = 0; classes[i]; i++) {
-		const struct dev_class *c = classes[i];
+	for (size_t i = 0; config_classes[i]; i++) {
+		const struct dev_class *c = config_classes[i];
 		bool wanted = c->flags & DEV_ALWAYS;
 
 		if (c->flags & DEV_DEFAULT)
@@ -481,9 +317,8 @@ static int finish(struct parser *p, struct err *err)
 				       c->name, c->name);
 		if (!wanted || count(cfg, c))
 			continue;
-		r = add_device(cfg, c, &dev, err);
-		if (r < 0)
-			return r;
+		if (!add_device(cfg, c, err))
+			return -ENOMEM;
 	}
 	return finish_serials(cfg, err);
 }
@@ -493,7 +328,7 @@ int config_parse(struct config *cfg, char **args, struct err *err)
 	struct parser p = { .cfg = cfg, .args = args };
 	int r;
 
-	opt_defaults(run_opts, cfg);
+	opt_defaults(config_opts, cfg);
 	r = parse_args(&p, err);
 	return r < 0 ? r : finish(&p, err);
 }
@@ -507,43 +342,11 @@ void config_free(struct config *cfg)
 	}
 	free(cfg->devices);
 	free(cfg->kernel);
-	opt_free(run_opts, cfg);
+	opt_free(config_opts, cfg);
 	*cfg = (struct config){ 0 };
 }
 
 /* --- output -------------------------------------------------------------- */
-
-void config_help(FILE *out)
-{
-	fprintf(out,
-		"Usage: vmm run [OPTION]... KERNEL\n"
-		"Boot KERNEL, a bzImage or an ELF vmlinux, in a VM.\n\n"
-		"A file may be given as /proc/self/fd/N: the descriptor N that vmm inherits.\n\n");
-	opt_help_options(run_opts, out, 2);
-	for (size_t i = 0; classes[i]; i++) {
-		const struct dev_class *c = classes[i];
-
-		if (!class_named(c->name, strlen(c->name)))
-			continue;
-		fprintf(out, "\n  --%s%s", c->flags & DEV_DEFAULT ? "no-" : "",
-			c->name);
-		if (c->flags & DEV_BARE)
-			fprintf(out, "[=KEY=VALUE,...]");
-		else if (c->opts && (c->opts->flags & OPT_FIRST))
-			fprintf(out, " %s[,KEY=VALUE]...", c->opts->arg ?: "TYPE");
-		else if (c->opts)
-			fprintf(out, " KEY=VALUE,...");
-		fprintf(out, "\n      %s%s\n", c->flags & DEV_DEFAULT ? "without " : "",
-			c->help);
-		if (c->flags & DEV_REPEAT)
-			fprintf(out, "      may be repeated\n");
-		if (c->opts)
-			opt_help(c->opts, out, 6);
-	}
-	fprintf(out,
-		"\nExit status: 0 the guest powered off (or vmm was told to stop), 1 error,\n"
-		"32 reset, 33 crash, 35 bad arguments, 37 time limit, 64 + N debug exit.\n");
-}
 
 int config_cmdline(const struct config *cfg, char **ret_cmdline, struct err *err)
 {

@@ -42,13 +42,22 @@ struct config {
 	uint64_t timeout; /* seconds; 0: none */
 	bool disable_sandbox, require_sandbox;
 
-	/* In the order of config_classes(), then of the command line. */
+	/* In the order of config_classes, then of the command line. */
 	size_t n_devices;
 	struct config_device *devices;
 };
 
 /* All classes in the order in which their devices are made; ended by NULL. */
-const struct dev_class *const *config_classes(void);
+extern const struct dev_class *const config_classes[];
+
+/* Whether --NAME (or --no-NAME) exists for a class. */
+bool config_class_has_option(const struct dev_class *class);
+
+/* The options that belong to no device, into struct config. */
+extern const struct opt config_opts[];
+
+/* The words of enum serial_hardware. */
+extern const char *const config_serial_hardware[];
 
 /*
  * @args: the arguments after "run", ended by NULL. -EINVAL, or -ECANCELED when

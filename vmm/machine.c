@@ -169,15 +169,14 @@ static int add_class(struct machine *m, const struct dev_class *class, struct er
 
 static int add_devices(struct machine *m, struct err *err)
 {
-	const struct dev_class *const *classes = config_classes();
 	int r;
 
 	m->pci_host.bus = &m->host.pci;
 	r = add_device(m, &pci_host_class, &m->pci_host, 0, err);
 	for (unsigned i = 0; r == 0 && i < NUM_UARTS; i++)
 		r = add_device(m, &uart_class, &m->uarts[i], i, err);
-	for (size_t i = 0; r == 0 && classes[i]; i++)
-		r = add_class(m, classes[i], err);
+	for (size_t i = 0; r == 0 && config_classes[i]; i++)
+		r = add_class(m, config_classes[i], err);
 	return r;
 }
 

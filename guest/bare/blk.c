@@ -233,6 +233,43 @@ static void read_only(void)
 	test_check(status == VIRTIO_BLK_S_IOERR, "write refused", "status %u", status);
 }
 
+/* An interrupt that is masked is kept, and comes when it is let through. */
+static void masked(void)
+{
+	struct vq *vq = &dev.vq[0];
+	struct wait w = wait_start();
+	unsigned before, entry = 1;
+	bool pending, came;
+
+	virtio_mask(&dev, entry, true);
+	add(0, &requests[0][0], VIRTIO_BLK_T_IN, 0, seen[0], SECTOR);
+	before = vq->irqs;
+	vq_kick(vq);
+	while (vq->used->idx == vq->last_used && wait_more(&w))
+		;
+	w = wait_start();
+	while (!virtio_pending(&dev, entry) && wait_more(&w))
+		;
+	pending = virtio_pending(&dev, entry);
+	test_check(vq->irqs == before, "masked interrupt", "it came");
+	virtio_mask(&dev, entry, false);
+	came = apic_sleep_until_changed(&vq->irqs, before);
+	test_check(pending, "masked interrupt is pending", "it is not");
+	if (test_check(came, "and comes in the end", "it does not"))
+		vq_wait(vq);
+}
+
+static void above_4_gib(void)
+{
+	const uint64_t high = (1ull << 32) + 0x5000;
+	uint8_t *window = mem_window(high), status;
+
+	memset(window, 0, SECTOR);
+	status = request(0, VIRTIO_BLK_T_IN, 0, (void *)high, SECTOR);
+	test_check(status == VIRTIO_BLK_S_OK && !memcmp(window, written[0], SECTOR),
+		   "buffer above 4 GiB", "status %u, or other bytes", status);
+}
+
 /* Reads are under way when the device is reset; it must come back as good as new. */
 static void reset_in_flight(void)
 {
@@ -280,7 +317,11 @@ void guest_main(void)
 	read_write();
 	flush();
 	errors();
-	if (dev.irq != VIRTIO_POLL)
+	if (dev.irq != VIRTIO_POLL) {
 		test_check(dev.vq[0].irqs > 0, "interrupts", "none came");
+		masked();
+	}
+	if (arg_number("high", 0))
+		above_4_gib();
 	reset_in_flight();
 }

@@ -2,6 +2,7 @@
 # Bad input: one line that names the object and the reason, the right status, and nothing
 # started. What the loader does with hostile bytes is the fuzzers' job; here is one of
 # each kind, seen from outside.
+# shellcheck source=tests/vm/vm.sh
 . "$(dirname "$0")/vm.sh"
 
 hello=$GUESTS/hello.elf

@@ -1,5 +1,6 @@
 #!/bin/bash
 # How guests are started: three shapes of image, command line, initrd, memory, processors.
+# shellcheck source=tests/vm/vm.sh
 . "$(dirname "$0")/vm.sh"
 
 shape() { # IMAGE ENTRY
@@ -50,12 +51,12 @@ processors() {
 }
 
 clock() {
-	local then now
+	local guest_time now
 	guest info || return
 	now=$(date -u +%s)
-	then=$(date -u -d "$(sed -n 's/^time //p' "$dir/out")" +%s) || return
-	[ $((now - then)) -ge 0 ] && [ $((now - then)) -le 5 ] && return
-	echo "the guest's clock is $((now - then)) s behind" && return 1
+	guest_time=$(date -u -d "$(sed -n 's/^time //p' "$dir/out")" +%s) || return
+	[ $((now - guest_time)) -ge 0 ] && [ $((now - guest_time)) -le 5 ] && return
+	echo "the guest's clock is $((now - guest_time)) s behind" && return 1
 }
 
 head -c 5000 "$VMM" >"$dir/initrd"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # PCI, UARTs, consoles, random numbers: guests that test them, and where bytes go.
+# shellcheck source=tests/vm/vm.sh
 . "$(dirname "$0")/vm.sh"
 
 hello=$GUESTS/hello.elf

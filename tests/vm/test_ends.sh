@@ -1,6 +1,7 @@
 #!/bin/bash
 # How a run ends: every exit status that a guest or a user can bring about, nothing left
 # behind, and the terminal as it was.
+# shellcheck source=tests/vm/vm.sh
 . "$(dirname "$0")/vm.sh"
 
 hello=$GUESTS/hello.elf
@@ -31,8 +32,8 @@ all_output() {
 signal() { # SIGNAL WORDS
 	local got=0
 	in_background -p "$2" "$hello" || return
-	kill -"$1" $pid
-	ended $pid 5 && wait $pid || got=$?
+	kill -"$1" "$pid"
+	ended "$pid" 5 && wait "$pid" || got=$?
 	[ $got = 0 ] && return
 	echo "exit status $got" && cat "$dir/err" && return 1
 }
@@ -45,10 +46,10 @@ killed() {
 	until grep -qs '^hello' "$dir/out" || [ $turns = 0 ]; do
 		turns=$((turns - 1)) && sleep 0.05
 	done
-	session=$(ps -o sid= -p $pid | tr -d ' ')
+	session=$(ps -o sid= -p "$pid" | tr -d ' ')
 	left=$(pgrep -s "$session" | tr '\n' ' ')
-	kill -KILL $pid
-	wait $pid 2>/dev/null
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null
 	for p in $left; do
 		ended "$p" 5 || return
 	done
@@ -57,8 +58,8 @@ killed() {
 none_left() {
 	setsid "$VMM" run --debug-exit "$hello" >"$dir/out" 2>/dev/null </dev/null &
 	local pid=$!
-	wait $pid
-	! pgrep -s $pid
+	wait "$pid"
+	! pgrep -s "$pid"
 }
 
 # The reader of the guest's console goes away.
@@ -71,6 +72,12 @@ reader_leaves() {
 	echo "exit status $status" && cat "$dir/err" && return 1
 }
 
+no_descriptors() {
+	local got=0
+	"$VMM" run --timeout 10 --debug-exit -p exit=7 "$hello" <&- >&- 2>&- || got=$?
+	[ $got = 71 ] || { echo "exit status $got" && return 1; }
+}
+
 # A terminal's settings before, while and after a guest has it: raw between, or the 'q'
 # that ends the echo would wait for the end of its line. Words, and what ends the guest.
 terminal() {
@@ -78,7 +85,7 @@ terminal() {
 	cat >"$dir/session" <<-END
 		stty -g >"$dir/before"
 		(
-			for i in \$(seq 60); do
+			for _ in \$(seq 60); do
 				stty -g | cmp -s - "$dir/before" || break
 				sleep 0.05
 			done
@@ -92,7 +99,7 @@ terminal() {
 		wait
 	END
 	(
-		for i in $(seq 200); do
+		for _ in $(seq 200); do
 			[ -s "$dir/while" ] && printf q && break
 			sleep 0.05
 		done
@@ -125,11 +132,12 @@ check 'all output arrives before the end' all_output
 check 'no process is left' none_left
 check 'no process outlives a vmm that is killed' killed
 check 'a reader that leaves does not matter' reader_leaves
+check 'closed standard descriptors do not matter' no_descriptors
 if command -v script >/dev/null; then
 	check 'the terminal is as it was after the guest' terminal end=echo : 64
 	for signal in TERM INT; do
 		check "the terminal is as it was after SIG$signal" \
-			terminal end=halt "kill -$signal \$(cat "$dir/pid")" 0
+			terminal end=halt "kill -$signal \$(cat '$dir/pid')" 0
 	done
 else
 	t_skip 'the terminal is as it was' 'there is no script(1)'

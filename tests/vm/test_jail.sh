@@ -1,6 +1,7 @@
 #!/bin/bash
 # The jail: nothing is opened by path once vmm has forked, and a running VM holds nothing
 # that it does not need.
+# shellcheck source=tests/vm/vm.sh
 . "$(dirname "$0")/vm.sh"
 
 hello=$GUESTS/hello.elf
@@ -22,7 +23,7 @@ opens_nothing() {
 
 # The process whose threads run the guest: the youngest of vmm's.
 vm_process() {
-	local p=$pid child
+	local p="$pid" child
 	while child=$(pgrep -P "$p" | tail -n 1) && [ -n "$child" ]; do
 		p=$child
 	done
@@ -36,7 +37,8 @@ confined() {
 	in_background -p end=halt "$hello" || return
 	sleep 0.2 # the guest runs already, the main thread is about to wait
 	p=$(vm_process)
-	for t in $(ls "/proc/$p/task"); do
+	for t in "/proc/$p/task"/*; do
+		t=${t##*/}
 		[ "$(field Seccomp "$p" "$t")" = 2 ] || { echo "thread $t: no filter" && status=1; }
 		[ "$(field NoNewPrivs "$p" "$t")" = 1 ] ||
 			{ echo "thread $t: new privileges" && status=1; }
@@ -45,8 +47,8 @@ confined() {
 		[ "$(field CapPrm "$p" "$t")" = 0000000000000000 ] ||
 			{ echo "thread $t: permitted capabilities" && status=1; }
 	done
-	kill $pid
-	ended $pid 5 && return $status
+	kill "$pid"
+	ended "$pid" 5 && return $status
 }
 
 namespaces() {
@@ -57,16 +59,16 @@ namespaces() {
 		[ "$(readlink "/proc/$p/ns/$kind")" != "$(readlink "/proc/self/ns/$kind")" ] ||
 			{ echo "$kind: the host's" && status=1; }
 	done
-	kill $pid
-	ended $pid 5 && return $status
+	kill "$pid"
+	ended "$pid" 5 && return $status
 }
 
 without() {
 	in_background --disable-sandbox -p end=halt "$hello" || return
 	local filter
 	filter=$(field Seccomp "$(vm_process)" "$(vm_process)")
-	kill $pid
-	ended $pid 5 && [ "$filter" = 0 ]
+	kill "$pid"
+	ended "$pid" 5 && [ "$filter" = 0 ]
 }
 
 if strace -o /dev/null true 2>/dev/null; then

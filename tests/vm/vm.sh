@@ -53,6 +53,7 @@ in_background() {
 	local turns=200
 	rm -f "$dir/out" # an earlier guest's hello is not this one's
 	"$VMM" run --timeout 30 "$@" >"$dir/out" 2>"$dir/err" </dev/null &
+	# shellcheck disable=SC2034 # the tests use it
 	pid=$!
 	until grep -qs '^hello' "$dir/out"; do
 		[ $turns -gt 0 ] || { echo "the guest does not start" && cat "$dir/err" && return 1; }

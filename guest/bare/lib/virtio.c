@@ -43,10 +43,13 @@ static void virtio_capabilities(struct virtio *dev)
 	dev->msix_cap = pci_capability(dev->devfn, PCI_CAP_ID_MSIX, 0);
 	if (dev->msix_cap) {
 		uint32_t where = pci_read32(dev->devfn, dev->msix_cap + PCI_MSIX_TABLE);
+		uint32_t pba = pci_read32(dev->devfn, dev->msix_cap + PCI_MSIX_PBA);
 		uint16_t flags = pci_read16(dev->devfn, dev->msix_cap + PCI_MSIX_FLAGS);
 
 		dev->msix_table = pci_bar(dev->devfn, where & PCI_MSIX_TABLE_BIR) +
 				  (where & PCI_MSIX_TABLE_OFFSET);
+		dev->msix_pending = pci_bar(dev->devfn, pba & PCI_MSIX_PBA_BIR) +
+				    (pba & PCI_MSIX_PBA_OFFSET);
 		dev->msix_vectors = (flags & PCI_MSIX_FLAGS_QSIZE) + 1u;
 		pci_write16(dev->devfn, dev->msix_cap + PCI_MSIX_FLAGS,
 			    flags & ~(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL));
@@ -193,6 +196,28 @@ bool virtio_use_irq(struct virtio *dev, enum virtio_irq irq)
 	if (irq != VIRTIO_POLL)
 		cpu_irq_on();
 	return true;
+}
+
+void virtio_mask(struct virtio *dev, unsigned entry, bool masked)
+{
+	uint16_t command = pci_read16(dev->devfn, PCI_COMMAND);
+
+	if (dev->irq == VIRTIO_MSIX)
+		mmio_write32(dev->msix_table + entry * PCI_MSIX_ENTRY_SIZE +
+				     PCI_MSIX_ENTRY_VECTOR_CTRL,
+			     masked ? PCI_MSIX_ENTRY_CTRL_MASKBIT : 0);
+	else
+		pci_write16(dev->devfn, PCI_COMMAND,
+			    masked ? command | PCI_COMMAND_INTX_DISABLE
+				   : command & ~PCI_COMMAND_INTX_DISABLE);
+}
+
+bool virtio_pending(const struct virtio *dev, unsigned entry)
+{
+	if (dev->irq == VIRTIO_MSIX)
+		return mmio_read32(dev->msix_pending + entry / 32 * 4) >> entry % 32 &
+		       1;
+	return pci_read16(dev->devfn, PCI_STATUS) & PCI_STATUS_INTERRUPT;
 }
 
 uint16_t virtio_queue_max(const struct virtio *dev, unsigned index)

@@ -49,7 +49,7 @@ struct virtio {
 	uintptr_t common, isr, config, notify; /* zero: no such capability */
 	uint32_t notify_step, config_length;
 	uint8_t window_cap, msix_cap;
-	uintptr_t msix_table;
+	uintptr_t msix_table, msix_pending;
 	unsigned msix_vectors;
 	uint64_t offered, features;
 	enum virtio_irq irq;
@@ -73,6 +73,10 @@ bool virtio_queue(struct virtio *dev, unsigned index, const char **ret_why);
 void virtio_ready(struct virtio *dev);
 /* Writes 0 to the status and waits until it reads so. */
 bool virtio_reset(struct virtio *dev);
+
+/* Masks one MSI-X entry or all interrupts by INTx, and tells whether one waits. */
+void virtio_mask(struct virtio *dev, unsigned entry, bool masked);
+bool virtio_pending(const struct virtio *dev, unsigned entry);
 
 uint8_t virtio_status(const struct virtio *dev);
 void virtio_set_status(const struct virtio *dev, uint8_t status);

@@ -1,0 +1,207 @@
+/* The tables of "vmm run", which parse its options and print its help; see config.h. */
+#include "base/log.h"
+#include "devices/chardev.h"
+#include "devices/list.h"
+#include "virtio/list.h"
+#include "vmm/config.h"
+
+static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
+
+static const struct opt cpus_opts[] = {
+	{ .key = "num-cores",
+	  .type = OPT_U64,
+	  .flags = OPT_FIRST,
+	  .min = 1,
+	  .max = 64,
+	  .def = 1,
+	  .arg = "N",
+	  .help = "how many" },
+	{ 0 },
+};
+
+static const struct opt mem_opts[] = {
+	{ .key = "size",
+	  .type = OPT_U64,
+	  .flags = OPT_FIRST,
+	  .min = 1,
+	  .max = UINT64_MAX >> 20,
+	  .def = 256,
+	  .arg = "MIB",
+	  .help = "how much" },
+	{ 0 },
+};
+
+const struct opt config_opts[] = {
+	{ .key = "initrd",
+	  .letter = 'i',
+	  .type = OPT_STR,
+	  .arg = "FILE",
+	  .offset = offsetof(struct config, initrd),
+	  .help = "initial RAM disk" },
+	{ .key = "params",
+	  .letter = 'p',
+	  .type = OPT_LIST,
+	  .arg = "TEXT",
+	  .offset = offsetof(struct config, params),
+	  .help = "add to the kernel command line; may be repeated" },
+	{ .key = "cpus",
+	  .letter = 'c',
+	  .type = OPT_GROUP,
+	  .sub = cpus_opts,
+	  .arg = "N",
+	  .offset = offsetof(struct config, cpus),
+	  .help = "virtual CPUs, 1 to 64" },
+	{ .key = "mem",
+	  .letter = 'm',
+	  .type = OPT_GROUP,
+	  .sub = mem_opts,
+	  .arg = "MIB",
+	  .offset = offsetof(struct config, mem),
+	  .help = "memory in MiB; taken from the host as the guest touches it" },
+	{ .key = "name",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct config, name),
+	  .arg = "NAME",
+	  .help = "the VM's name, shown in messages" },
+	{ .key = "log-level",
+	  .type = OPT_ENUM,
+	  .names = log_levels,
+	  .def = LOG_LEVEL_INFO,
+	  .offset = offsetof(struct config, log_level),
+	  .arg = "LEVEL",
+	  .help = "how much to say on stderr" },
+	{ .key = "timeout",
+	  .type = OPT_U64,
+	  .min = 1,
+	  .max = 1ull << 32,
+	  .offset = offsetof(struct config, timeout),
+	  .arg = "SECONDS",
+	  .help = "end the VM after that time, with status 37" },
+	{ .key = "disable-sandbox",
+	  .type = OPT_BOOL,
+	  .flags = OPT_BARE,
+	  .offset = offsetof(struct config, disable_sandbox),
+	  .help = "run without namespaces, Landlock and seccomp" },
+	{ .key = "require-sandbox",
+	  .type = OPT_BOOL,
+	  .flags = OPT_BARE,
+	  .offset = offsetof(struct config, require_sandbox),
+	  .help = "fail when the host forbids namespaces, instead of a warning" },
+	{ 0 },
+};
+
+static const char *const serial_types[] = { [CHARDEV_SINK] = "sink",
+					    [CHARDEV_STDOUT] = "stdout",
+					    [CHARDEV_FILE] = "file",
+					    NULL };
+const char *const config_serial_hardware[] = {
+	[SERIAL_UART] = "serial", [SERIAL_VIRTIO] = "virtio-console", NULL
+};
+
+static const struct opt serial_opts[] = {
+	{ .key = "type",
+	  .type = OPT_ENUM,
+	  .flags = OPT_FIRST,
+	  .names = serial_types,
+	  .def = CHARDEV_STDOUT,
+	  .offset = offsetof(struct serial_cfg, type),
+	  .arg = "TYPE",
+	  .help = "where output goes" },
+	{ .key = "hardware",
+	  .type = OPT_ENUM,
+	  .names = config_serial_hardware,
+	  .def = SERIAL_UART,
+	  .offset = offsetof(struct serial_cfg, hardware),
+	  .arg = "KIND",
+	  .help = "the device: a 16550A UART, or hvc0 and up" },
+	{ .key = "num",
+	  .type = OPT_U64,
+	  .min = 1,
+	  .max = 4,
+	  .def = 1,
+	  .offset = offsetof(struct serial_cfg, num),
+	  .arg = "N",
+	  .help = "which of its kind: 1 is ttyS0, or hvc0" },
+	{ .key = "path",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct serial_cfg, path),
+	  .arg = "FILE",
+	  .help = "for type=file: appended to, created when missing" },
+	{ .key = "input",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct serial_cfg, input),
+	  .arg = "FILE",
+	  .help = "read input from a file" },
+	{ .key = "stdin",
+	  .type = OPT_BOOL,
+	  .offset = offsetof(struct serial_cfg, use_stdin),
+	  .help = "read input from stdin" },
+	{ .key = "console",
+	  .type = OPT_BOOL,
+	  .offset = offsetof(struct serial_cfg, console),
+	  .help = "make it a console of the guest's kernel" },
+	{ .key = "earlycon",
+	  .type = OPT_BOOL,
+	  .offset = offsetof(struct serial_cfg, earlycon),
+	  .help = "let the kernel use it before its drivers run; UARTs only" },
+	{ .key = "name",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct serial_cfg, name),
+	  .arg = "NAME",
+	  .help = "its name in messages" },
+	{ 0 },
+};
+
+const struct dev_class serial_option = {
+	.name = "serial",
+	.help = "a serial port or console; ttyS0 on stdin and stdout when none is a console",
+	.flags = DEV_REPEAT,
+	.opts = serial_opts,
+	.cfg_size = sizeof(struct serial_cfg),
+};
+
+#define DEVICE_CLASS(c) &c,
+const struct dev_class *const config_classes[] = {
+	&serial_option,
+#include "devices/list.h"
+#include "virtio/list.h"
+	NULL,
+};
+#undef DEVICE_CLASS
+
+bool config_class_has_option(const struct dev_class *class)
+{
+	return class->opts || (class->flags & (DEV_DEFAULT | DEV_BARE));
+}
+
+void config_help(FILE *out)
+{
+	fprintf(out,
+		"Usage: vmm run [OPTION]... KERNEL\n"
+		"Boot KERNEL, a bzImage or an ELF vmlinux, in a VM.\n\n"
+		"A file may be given as /proc/self/fd/N: the descriptor N that vmm inherits.\n\n");
+	opt_help_options(config_opts, out, 2);
+	for (size_t i = 0; config_classes[i]; i++) {
+		const struct dev_class *c = config_classes[i];
+
+		if (!config_class_has_option(c))
+			continue;
+		fprintf(out, "\n  --%s%s", c->flags & DEV_DEFAULT ? "no-" : "",
+			c->name);
+		if (c->flags & DEV_BARE)
+			fprintf(out, "[=KEY=VALUE,...]");
+		else if (c->opts && (c->opts->flags & OPT_FIRST))
+			fprintf(out, " %s[,KEY=VALUE]...", c->opts->arg ?: "TYPE");
+		else if (c->opts)
+			fprintf(out, " KEY=VALUE,...");
+		fprintf(out, "\n      %s%s\n", c->flags & DEV_DEFAULT ? "without " : "",
+			c->help);
+		if (c->flags & DEV_REPEAT)
+			fprintf(out, "      may be repeated\n");
+		if (c->opts)
+			opt_help(c->opts, out, 6);
+	}
+	fprintf(out,
+		"\nExit status: 0 the guest powered off (or vmm was told to stop), 1 error,\n"
+		"32 reset, 33 crash, 35 bad arguments, 37 time limit, 64 + N debug exit.\n");
+}
