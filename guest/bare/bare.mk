@@ -16,7 +16,7 @@ BARE_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -mgeneral-regs-only -mno-red-zon
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough \
 	$(if $(WERROR),-Werror) -I$(BARE)/lib
-BARE_LDFLAGS := -nostdlib -static -no-pie -T $(BARE)/lib/bare.ld \
+BARE_LDFLAGS := -nostdlib -static -T $(BARE)/lib/bare.ld \
 	-Wl,--build-id=none,-z,max-page-size=0x1000,-z,noexecstack,--no-warn-rwx-segments
 
 BARE_OBJS = $(patsubst $(BARE)/%,$(BARE_OBJ)/%.o,$(wildcard $(1)))
@@ -35,7 +35,7 @@ $(BARE_OBJ)/%.o: $(BARE)/% $(BARE)/bare.mk
 
 $(BARE_LIB): $(call BARE_OBJS,$(BARE)/lib/*.c) $(BARE_OBJ)/lib/ap.S.o
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 # $(1): name, $(2): objects, $(3): entry
 define BARE_IMAGE

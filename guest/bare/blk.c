@@ -1,7 +1,7 @@
 /*
  * virtio-blk (virtio 1.2, 5.2) end to end. Words: queues=N, irq=poll|intx|msix,
  * indirect=0|1, eventidx=0|1 (features to use; 1: they must be offered), ro=0|1,
- * disk=N.
+ * disk=N, high=1 (a buffer above 4 GiB, which there must be).
  *
  * Queue q fills sectors 8q to 8q+7 with lines "qQQ sSSSSSSSSSS" of 16 bytes, which the
  * host's test then finds in the image; with ro=1 it finds what it put there.

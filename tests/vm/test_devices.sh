@@ -22,6 +22,17 @@ slots() {
 	return 1
 }
 
+# A disk for each slot that the host bridge and the random numbers leave; not one more.
+all_slots() {
+	local i disks=()
+	for ((i = 0; i < 30; i++)); do
+		truncate -s 1M "$dir/disk$i"
+		disks+=(--block "$dir/disk$i")
+	done
+	guest pci "${disks[@]}" && says '^pci 00:1f\.0 1af4:1044' || return
+	vm 1 "${disks[@]}" --block "$dir/disk" "$hello" && says slot "$dir/err"
+}
+
 # INTx of slot s is wired to pin 16 + s % 8.
 routing() {
 	guest pci || return
@@ -110,6 +121,7 @@ words() { # PATTERN SERIAL...
 
 check 'PCI' pci
 check 'PCI slots are in order' slots
+check 'all PCI slots taken' all_slots
 check 'INTx pins' routing
 check 'UART' guest uart
 check 'second UART, into a file' uart2

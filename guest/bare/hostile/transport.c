@@ -207,7 +207,7 @@ static void write_every_width(uintptr_t at, uint32_t value)
 	mmio_write64(at, value | (uint64_t)value << 32);
 }
 
-/* Three bytes in one instruction: the last byte of one access and two of the next. */
+/* A string instruction on device registers, of no register's width. */
 static void copy_bytes(uintptr_t to, uintptr_t from, size_t n)
 {
 	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
