@@ -146,22 +146,6 @@ static void stop(struct virtio_dev *v)
 		vq_stop(&v->queues[i]);
 }
 
-static void remove_notifies(struct virtio_dev *v)
-{
-	const struct dev_host *host = v->dev.host;
-
-	for (unsigned i = 0; i < v->n_queues; i++) {
-		struct virtio_queue_regs *q = &v->transport->q[i];
-
-		if (q->notify)
-			(void)host->ops->notify(host->ctx, &v->dev, VIRTIO_BAR,
-						VIRTIO_NOTIFY +
-							i * VIRTIO_NOTIFY_MULTIPLIER,
-						v->kick_fd, false);
-		q->notify = false;
-	}
-}
-
 static void reset_registers(struct virtio_dev *v)
 {
 	struct virtio_transport *t = v->transport;
@@ -185,8 +169,10 @@ void virtio_restart(struct virtio_dev *v)
 	struct virtio_transport *t = v->transport;
 
 	stop(v);
-	/* From here no thread signals any more. */
-	remove_notifies(v);
+	/*
+	 * From here no thread signals any more. The notifies stay, for the kernel takes
+	 * milliseconds to remove one: a kick finds no queue running.
+	 */
 	reset_registers(v);
 	AUTO_LOCK(&t->isr_lock);
 	t->isr = 0;

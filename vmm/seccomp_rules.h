@@ -51,8 +51,9 @@ RULE_EQ(M | V | W, ioctl, 1, KVM_IRQFD)
 RULE_EQ(M | V | W, ioctl, 1, KVM_IOEVENTFD)
 RULE_EQ(M | V | W, ioctl, 1, KVM_SET_GSI_ROUTING)
 
-/* Console input from a file, and virtio-rng. */
+/* Console input from a file or after a while, and virtio-rng. */
 RULE(M, pread64)
+RULE(M, timerfd_settime)
 RULE(M, getrandom)
 
 /* Disk images. */

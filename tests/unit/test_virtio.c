@@ -225,7 +225,7 @@ static void reset_stops_and_clears(void **state)
 	fake_driver_reset(&r->d);
 	assert_int_equal(r->echo->stops, 1);
 	assert_false(r->echo->stop_saw_running);
-	assert_int_equal(n_notifies(r), 0);
+	fake_kick(&r->d, 1); /* still reaches the kernel, but nothing runs */
 	assert_false(r->host.level[GSI]);
 	assert_int_equal(fake_isr(&r->d), 0);
 	assert_int_equal(fake_common_in(&r->d, FAKE_CONFIG_VECTOR, 2), 0xffff);

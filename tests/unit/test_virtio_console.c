@@ -73,9 +73,26 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static void start(struct env *e)
+/* The guest writes, which shows that its terminal is there to take input. */
+static void speak(struct env *e)
+{
+	struct fake_seg seg = { GPA(e->buf.v + (64 << 10) - 1), 1, false };
+	char byte;
+
+	fake_request(&e->d, TX, &seg, 1);
+	fake_interrupts(&e->d, TX + 1);
+	assert_int_equal(read(e->out, &byte, 1), 1);
+}
+
+static void start_silent(struct env *e)
 {
 	fake_driver_start(&e->d, &e->host, CONSOLE_ID, FAKE_ALL_FEATURES);
+}
+
+static void start(struct env *e)
+{
+	start_silent(e);
+	speak(e);
 }
 
 static gpa_t at(const struct env *e, unsigned off)
@@ -271,7 +288,23 @@ static void buffers_offered_before_driver_ok_count(void **state)
 	nothing_received(e);
 	fake_driver_ok(&e->d);
 	fake_run(&e->host);
+	nothing_received(e);
+	speak(e);
 	received(e, 0, "early");
+}
+
+static void input_waits_until_a_silent_guest_can_take_it(void **state)
+{
+	struct env *e = *state;
+
+	start_silent(e);
+	offer(e, 1, 64);
+	fake_kick(&e->d, RX);
+	type(e, "patience");
+	nothing_received(e);
+	usleep(1100000);
+	fake_run(&e->host);
+	received(e, 0, "patience");
 }
 
 static void a_long_input_arrives_whole_and_in_order(void **state)
@@ -343,6 +376,7 @@ int main(void)
 		TEST(input_fills_the_buffers_that_wait_for_it),
 		TEST(input_waits_for_buffers),
 		TEST(buffers_offered_before_driver_ok_count),
+		TEST(input_waits_until_a_silent_guest_can_take_it),
 		TEST(a_long_input_arrives_whole_and_in_order),
 		TEST(a_reset_takes_back_the_buffers_and_loses_no_input),
 		TEST(a_receive_buffer_that_cannot_be_filled_breaks_the_device),
