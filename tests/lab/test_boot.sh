@@ -17,7 +17,7 @@ boots() {
 cloud=$(kernel cloud) standard=$(kernel standard)
 cpus_and_clock cloud
 check 'cloud kernel, 1 CPU, 96 MiB' boots 1 96 "$cloud/vmlinuz"
-check 'cloud kernel, 2 CPUs, above 4 GiB' boots 2 4096 "$cloud/vmlinuz"
+check 'cloud kernel, 4 CPUs, above 4 GiB' boots 4 4096 "$cloud/vmlinuz"
 check 'cloud kernel as ELF by PVH, 2 CPUs' boots 2 256 "$cloud/vmlinux"
 
 # The ELF without its PVH note enters by the 64-bit protocol.
