@@ -1,8 +1,10 @@
 /* Opening what the user names; see file.h. Any thread. */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -155,5 +157,22 @@ int file_read_at(int fd, void *buf, size_t len, uint64_t off)
 		len -= (size_t)n;
 		off += (uint64_t)n;
 	}
+	return 0;
+}
+
+int file_close_inherited(struct err *err)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+
+	if (!dir)
+		return err_sys(err, -errno, "/proc/self/fd");
+	while ((entry = readdir(dir))) {
+		int fd = atoi(entry->d_name); /* 0 for "." and ".." */
+
+		if (fd > STDERR_FILENO && fcntl(fd, F_GETFD) == 0)
+			close(fd);
+	}
+	closedir(dir);
 	return 0;
 }

@@ -30,5 +30,11 @@ int file_open(const char *what, const char *path, int flags, struct err *err);
 int file_open_regular(const char *what, const char *path, int flags, uint64_t *ret_size,
 		      struct err *err);
 
+/*
+ * Close what this program inherited and has no use for: every descriptor above
+ * stderr that is not close-on-exec, which all of ours are.
+ */
+int file_close_inherited(struct err *err);
+
 /* Read exactly @len bytes at @off; -ENODATA when the file ends before that. */
 int file_read_at(int fd, void *buf, size_t len, uint64_t off);

@@ -22,6 +22,7 @@ struct loop {
 	int epoll_fd;
 	int stop_fd;
 	bool stopped;
+	bool stopping; /* atomic */
 	bool in_batch;
 	struct loop_watch *watches;
 };
@@ -184,6 +185,12 @@ int loop_poll(struct loop *loop)
 
 void loop_stop(struct loop *loop)
 {
+	__atomic_store_n(&loop->stopping, true, __ATOMIC_RELAXED);
 	/* Only a full counter can refuse this, and then the loop wakes anyway. */
 	(void)eventfd_write(loop->stop_fd, 1);
+}
+
+bool loop_stopping(const struct loop *loop)
+{
+	return __atomic_load_n(&loop->stopping, __ATOMIC_RELAXED);
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
@@ -45,3 +46,6 @@ int loop_run(struct loop *loop, struct err *err);
 int loop_poll(struct loop *loop);
 
 void loop_stop(struct loop *loop);
+
+/* Whether loop_stop() was called: time for a long callback to come back. Any thread. */
+bool loop_stopping(const struct loop *loop);

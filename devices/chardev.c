@@ -50,7 +50,7 @@ struct chardev {
 	uint8_t *ring; /* NULL: nothing is written */
 	size_t head, used;
 	uint64_t dropped; /* bytes that found the ring full */
-	bool dead; /* the other end is gone */
+	int dead; /* nothing can be written any more, for this errno; 0: alive */
 	bool resume;
 };
 
@@ -128,7 +128,7 @@ static int write_some(struct chardev *chr)
 		int r = -errno;
 
 		log_debug(chr->name, "output ends: %s", strerrordesc_np(-r));
-		chr->dead = true;
+		chr->dead = -r;
 		chr->used = 0;
 		return r;
 	}
@@ -169,7 +169,14 @@ bool chardev_drain(struct chardev *chr, int stall_ms)
 			return false;
 	}
 	AUTO_LOCK(&chr->lock);
-	return chr->dropped == 0;
+	/* A reader that left, or a terminal that was hung up, misses nothing. */
+	return chr->dropped == 0 &&
+	       (chr->dead == 0 || chr->dead == EPIPE || chr->dead == EIO);
+}
+
+const char *chardev_name(const struct chardev *chr)
+{
+	return chr->name;
 }
 
 /* --- input ----------------------------------------------------------------- */
@@ -289,8 +296,8 @@ static size_t choose_max_write(int *fd)
 		*fd = again;
 		return RING_SIZE;
 	}
-	/* A terminal that is ready has room for 256 (tty.h, WAKEUP_CHARS) or more. */
-	return S_ISFIFO(st.st_mode) ? PIPE_BUF : 256;
+	/* A terminal that is ready promises less than a newline and its CR may need. */
+	return S_ISFIFO(st.st_mode) ? PIPE_BUF : 1;
 }
 
 /* A paused watch; none for what is always ready. */

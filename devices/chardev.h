@@ -60,3 +60,5 @@ void chardev_resume(struct chardev *chr);
  * when something was lost, now or before, to a reader that was there but stalled.
  */
 bool chardev_drain(struct chardev *chr, int stall_ms);
+
+const char *chardev_name(const struct chardev *chr);

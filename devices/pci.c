@@ -244,7 +244,9 @@ static bool vector_open(struct pci_func *f, struct pci_msix_vector *v)
 		return false;
 	}
 	/* Release: whoever sees the fd may signal it. */
-	__atomic_store_n(&v->fd, fd, __ATOMIC_RELEASE);
+	__atomic_store_n(&v->fd, fd, __ATOMIC_SEQ_CST);
+	if (__atomic_exchange_n(&v->early, false, __ATOMIC_SEQ_CST))
+		(void)eventfd_write(fd, 1);
 	return true;
 }
 
@@ -289,6 +291,10 @@ void pci_msix_signal(struct pci_func *f, unsigned v)
 	if (v >= f->n_vectors)
 		return;
 	fd = __atomic_load_n(&f->vectors[v].fd, __ATOMIC_ACQUIRE);
+	if (fd < 0) {
+		__atomic_store_n(&f->vectors[v].early, true, __ATOMIC_SEQ_CST);
+		fd = __atomic_load_n(&f->vectors[v].fd, __ATOMIC_SEQ_CST);
+	}
 	/* Full counters cannot be: that takes 2^64 signals. */
 	if (fd >= 0)
 		(void)eventfd_write(fd, 1);
@@ -341,10 +347,11 @@ static uint32_t pending_bits(const struct pci_func *f, unsigned first)
 		fds[i] = (struct pollfd){ .fd = v->live ? -1 : v->fd,
 					  .events = POLLIN };
 	}
-	if (poll(fds, n, 0) <= 0)
+	if (poll(fds, n, 0) < 0)
 		return 0;
 	for (unsigned i = 0; i < n; i++) {
-		if (fds[i].revents & POLLIN)
+		if ((fds[i].revents & POLLIN) ||
+		    __atomic_load_n(&f->vectors[first + i].early, __ATOMIC_RELAXED))
 			bits |= 1u << i;
 	}
 	return bits;
@@ -486,6 +493,7 @@ void pci_func_reset(struct pci_func *f)
 		v->ctrl = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 		update_vector(f, v);
 		/* What was pending is not, after a reset. */
+		__atomic_store_n(&v->early, false, __ATOMIC_RELAXED);
 		if (poll(&pfd, 1, 0) == 1)
 			(void)eventfd_read(v->fd, &old);
 	}

@@ -26,6 +26,7 @@
 struct pci_msix_vector {
 	unsigned msi_id;
 	int fd; /* -1 until first unmasked; atomic, read by any thread */
+	bool early; /* atomic: signalled before there was an fd */
 	bool live; /* unmasked, as the machine was told */
 	uint64_t addr;
 	uint32_t data;

@@ -147,6 +147,8 @@ static void blk_kick(struct virtio_dev *v, unsigned n)
 			uint32_t filled;
 			uint8_t status;
 
+			if (loop_stopping(v->dev.host->loop))
+				return;
 			if (b->chain.in_len == 0) {
 				virtio_broken(v, "request without a status byte");
 				return;

@@ -284,6 +284,12 @@ static int finish_serials(struct config *cfg, struct err *err)
 		have_stdin |= s->use_stdin;
 		have_console |= s->console;
 	}
+	/* Guests count them from hvc0 up, without gaps. */
+	for (unsigned n = 2; n < ARRAY_SIZE(seen[0]); n++)
+		if (seen[SERIAL_VIRTIO][n] && !seen[SERIAL_VIRTIO][n - 1])
+			return err_set(err, -EINVAL,
+				       "--serial: virtio-console %u without number %u",
+				       n, n - 1);
 	have_com1 = seen[SERIAL_UART][1];
 	if (have_console || have_com1)
 		return 0;
@@ -372,7 +378,7 @@ int config_cmdline(const struct config *cfg, char **ret_cmdline, struct err *err
 	}
 	for (size_t i = 0; i < cfg->params.n; i++)
 		fprintf(f, " %s", cfg->params.v[i]);
-	if (fclose(f) != 0)
+	if (fclose(f) != 0 || !text)
 		return err_sys(err, -ENOMEM, "kernel command line");
 	*ret_cmdline = TAKE_PTR(text);
 	return 0;

@@ -151,7 +151,7 @@ static int drop_capabilities(void)
 	return syscall(SYS_capset, &head, none) < 0 ? -errno : 0;
 }
 
-int jail_process(struct err *err)
+int jail_process(bool all, struct err *err)
 {
 	struct rlimit no_core = { 0, 0 };
 	int r;
@@ -159,6 +159,8 @@ int jail_process(struct err *err)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(err, -errno, "sandbox: no_new_privs");
 	r = landlock();
+	if (r < 0 && all)
+		return err_sys(err, r, "sandbox: Landlock");
 	if (r < 0)
 		log_debug("jail", "no Landlock: %s", strerrordesc_np(-r));
 	r = drop_capabilities();

@@ -25,5 +25,6 @@ enum jail_kind { JAIL_MAIN, JAIL_VCPU, JAIL_WORKER };
  * in force then, and the caller decides whether to go on.
  */
 int jail_namespaces(struct err *err);
-int jail_process(struct err *err);
+/* @all: a kernel without Landlock is an error. */
+int jail_process(bool all, struct err *err);
 int jail_thread(enum jail_kind kind, struct err *err);

@@ -59,22 +59,31 @@ struct machine {
 	struct machine_result result;
 };
 
-void machine_end(struct machine *m, enum vm_end end, unsigned detail, const char *fmt,
-		 ...)
-{
-	va_list ap;
+static void end_with(struct machine *m, enum vm_end end, unsigned detail,
+		     const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
 
+static void end_with(struct machine *m, enum vm_end end, unsigned detail,
+		     const char *fmt, va_list ap)
+{
 	AUTO_LOCK(&m->end_lock);
 	if (m->result.end != VM_END_NONE)
 		return;
 	m->result.end = end;
 	m->result.detail = detail;
-	va_start(ap, fmt);
 	vsnprintf(m->result.sentence, sizeof(m->result.sentence), fmt, ap);
-	va_end(ap);
 	/* Not one more instruction than was under way. */
 	__atomic_store_n(&m->shared.stop, true, __ATOMIC_RELEASE);
 	loop_stop(m->loop);
+}
+
+void machine_end(struct machine *m, enum vm_end end, unsigned detail, const char *fmt,
+		 ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	end_with(m, end, detail, fmt, ap);
+	va_end(ap);
 }
 
 /* --- before the fork ----------------------------------------------------- */
@@ -112,11 +121,13 @@ static int open_consoles(struct machine *m, struct err *err)
 		if (r < 0)
 			return r;
 		m->chardevs[m->n_chardevs++] = chr;
-		if (s->hardware == SERIAL_UART)
+		if (s->hardware == SERIAL_UART) {
 			m->uarts[s->num - 1].chr = chr;
-		else
-			m->consoles[m->n_consoles++] =
-				(struct virtio_console_cfg){ (unsigned)s->num, chr };
+			continue;
+		}
+		m->consoles[s->num - 1] = (struct virtio_console_cfg){ (unsigned)s->num,
+								       chr };
+		m->n_consoles++;
 	}
 	return 0;
 }
@@ -185,13 +196,11 @@ static void vcpu_end(void *ctx, enum vm_end end, unsigned detail, const char *fm
 
 static void vcpu_end(void *ctx, enum vm_end end, unsigned detail, const char *fmt, ...)
 {
-	char text[640];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	end_with(ctx, end, detail, fmt, ap);
 	va_end(ap);
-	machine_end(ctx, end, detail, "%s", text);
 }
 
 /* A thread that cannot be jailed must not run. */
@@ -430,12 +439,15 @@ static int start_threads(struct machine *m, struct err *err)
 /* Stop the guest, then the devices, then write out what consoles still hold. */
 static void stop(struct machine *m)
 {
+	/* Told first, for a vCPU may be waiting for what a worker does. */
+	for (size_t i = 0; i < m->n_devices; i++)
+		if (m->devices[i].own_loop)
+			loop_stop(m->devices[i].own_loop);
 	vcpu_stop(&m->shared, m->vcpus, m->n_vcpus);
 	for (size_t i = 0; i < m->n_devices; i++) {
 		struct host_device *d = &m->devices[i];
 
 		if (d->started) {
-			loop_stop(d->own_loop);
 			pthread_join(d->thread, NULL);
 			d->started = false;
 		}
@@ -444,7 +456,7 @@ static void stop(struct machine *m)
 	}
 	for (size_t i = 0; i < m->n_chardevs; i++)
 		if (!chardev_drain(m->chardevs[i], DRAIN_STALL_MS))
-			log_warn("console", "nobody reads it: some output was lost");
+			log_warn(chardev_name(m->chardevs[i]), "some output was lost");
 }
 
 int machine_run(struct machine *m, struct machine_result *ret_result, struct err *err)
@@ -454,7 +466,7 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 	if (r == 0)
 		r = watch_timeout(m, err);
 	if (r == 0 && !m->cfg->disable_sandbox)
-		r = jail_process(err);
+		r = jail_process(m->cfg->require_sandbox, err);
 	if (r == 0)
 		r = start_threads(m, err);
 	if (r == 0 && !m->cfg->disable_sandbox)

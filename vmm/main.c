@@ -8,8 +8,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "vmm/config.h"
 #include "vmm/exit.h"
@@ -75,8 +77,20 @@ static int enter_namespaces(const struct config *cfg, struct err *err)
 	return r;
 }
 
-static int run(const struct config *cfg)
+/* A guest decides how many interrupts, and so descriptors, there are. */
+static void raise_fd_limit(void)
 {
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
+static int run(const struct config *cfg, int null_fd)
+{
+	struct supervised vm = { .run = vm_process, .limit = cfg->timeout };
 	struct machine *m = NULL;
 	struct err err;
 	int r;
@@ -85,11 +99,18 @@ static int run(const struct config *cfg)
 	/* A reader that goes away, or a full file, is an error of a write. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
+	raise_fd_limit();
 	r = machine_new(cfg, &m, &err);
 	if (r == 0)
-		r = enter_namespaces(cfg, &err);
+		r = file_close_inherited(&err);
 	if (r == 0)
-		r = supervise(vm_process, m, machine_wants_terminal(m), &err);
+		r = enter_namespaces(cfg, &err);
+	if (r == 0) {
+		vm.arg = m;
+		vm.terminal = machine_wants_terminal(m);
+		vm.null_fd = null_fd;
+		r = supervise(&vm, &err);
+	}
 	if (r < 0) {
 		complain(&err);
 		r = EXIT_ERROR;
@@ -97,7 +118,7 @@ static int run(const struct config *cfg)
 	return r;
 }
 
-static int run_command(char **args)
+static int run_command(char **args, int null_fd)
 {
 	struct config cfg = { 0 };
 	struct err err;
@@ -108,31 +129,40 @@ static int run_command(char **args)
 		status = EXIT_STOP;
 	} else if (r < 0) {
 		complain(&err);
-		status = EXIT_ARGS;
+		status = r == -EINVAL ? EXIT_ARGS : EXIT_ERROR;
 	} else {
-		status = run(&cfg);
+		status = run(&cfg, null_fd);
 	}
 	config_free(&cfg);
 	return status;
 }
 
-/* What we open must never become stdin, stdout or stderr. */
-static bool have_std_fds(void)
+/*
+ * A descriptor of /dev/null, after closed standard ones have become it too: what
+ * we open later must never be taken for stdin, stdout or stderr.
+ */
+static int open_null(void)
 {
 	int fd;
 
 	do
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= STDERR_FILENO);
-	return fd >= 0 && close(fd) == 0;
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	return fd;
 }
 
 int main(int argc, char **argv)
 {
-	if (!have_std_fds())
+	int null_fd = open_null();
+
+	if (null_fd < 0) {
+		perror("vmm: /dev/null");
 		return EXIT_ERROR;
+	}
 	if (argc >= 2 && !strcmp(argv[1], "run"))
-		return run_command(argv + 2);
+		return run_command(argv + 2, null_fd);
 	if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		fputs(usage, stdout);
 		return EXIT_STOP;

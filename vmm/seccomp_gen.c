@@ -77,6 +77,9 @@ static int generate(unsigned kind, const char *name)
 	/* A tree, not a chain: KVM_RUN must not wait behind thirty comparisons. */
 	if (r == 0)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (r == 0)
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH,
+				     SCMP_ACT_KILL_PROCESS);
 	for (size_t i = 0; r == 0 && i < sizeof(rules) / sizeof(rules[0]); i++) {
 		if (rules[i].kinds & kind)
 			r = add(ctx, &rules[i]);

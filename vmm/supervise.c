@@ -8,21 +8,42 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "vmm/exit.h"
 #include "vmm/terminal.h"
 
-/* What the parent waits for; all but SIGCHLD is passed on. */
-static void wanted_signals(sigset_t *set)
+/* How long after its time limit a VM may take to end before it is killed. */
+#define LIMIT_GRACE_S 5
+
+/* Passed on to the VM, which ends then; a second one kills it. */
+static const int end_signals[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
+/* Would kill us, and leave the terminal raw. */
+static const int fatal_signals[] = { SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF };
+
+static void make_set(sigset_t *set)
 {
+	struct sigaction old;
+
 	sigemptyset(set);
 	sigaddset(set, SIGCHLD);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGHUP);
-	sigaddset(set, SIGQUIT);
+	sigaddset(set, SIGTSTP);
+	for (size_t i = 0; i < ARRAY_SIZE(end_signals); i++)
+		sigaddset(set, end_signals[i]);
+	/* Under nohup(1). SIGINT, though, is ignored in any script's background. */
+	if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+		sigdelset(set, SIGHUP);
+}
+
+static bool is_one_of(int sig, const int *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i] == sig)
+			return true;
+	return false;
 }
 
 /* Die with the parent, also when it has died just now. */
@@ -36,13 +57,32 @@ static bool bind_to_parent(int parent_fd)
 	return alive;
 }
 
-static int status_of(int wstatus)
+static int child(const struct supervised *s, int parent_fd)
+{
+	/* Consoles have descriptors of their own; nothing else may reach these. */
+	if (!bind_to_parent(parent_fd) || dup2(s->null_fd, STDIN_FILENO) < 0 ||
+	    dup2(s->null_fd, STDOUT_FILENO) < 0)
+		return EXIT_ERROR;
+	/*
+	 * Process 1 of a namespace is never stopped by these: a read of the terminal
+	 * in the background would be restarted for ever. Ignored, it fails.
+	 */
+	signal(SIGTTIN, SIG_IGN);
+	signal(SIGTTOU, SIG_IGN);
+	return s->run(s->arg);
+}
+
+static int status_of(int wstatus, bool late)
 {
 	int sig;
 
 	if (WIFEXITED(wstatus))
 		return WEXITSTATUS(wstatus);
 	sig = WTERMSIG(wstatus);
+	if (late) {
+		log_error("vmm", "the VM did not end at its time limit and was killed");
+		return EXIT_TIMEOUT;
+	}
 	if (sig == SIGSYS)
 		log_error("jail", "the VM's process made a forbidden system call "
 				  "and was killed");
@@ -52,45 +92,92 @@ static int status_of(int wstatus)
 	return EXIT_CRASH;
 }
 
-/* Wait for the child, passing signals on; a second one kills it. */
-static int wait_for(pid_t pid, const sigset_t *set)
+/* Stop with the job, the terminal as it was, and go on with it. */
+static void stop_with_job(pid_t pid, struct terminal *tty, bool terminal)
 {
+	terminal_restore(tty);
+	kill(pid, SIGSTOP);
+	raise(SIGSTOP);
+	if (terminal)
+		terminal_raw(tty);
+	kill(pid, SIGCONT);
+}
+
+static time_t seconds_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
+static int wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
+		    struct terminal *tty)
+{
+	time_t end = seconds_now() + (time_t)s->limit + LIMIT_GRACE_S;
+	struct timespec left = { 0 };
 	unsigned asked = 0;
+	bool late = false;
 	int wstatus, sig;
+	pid_t r;
 
 	for (;;) {
-		if (waitpid(pid, &wstatus, WNOHANG) == pid)
-			return status_of(wstatus);
-		sig = sigwaitinfo(set, NULL);
-		if (sig > 0 && sig != SIGCHLD)
+		r = waitpid(pid, &wstatus, WNOHANG);
+		if (r == pid)
+			return status_of(wstatus, late);
+		if (r < 0) {
+			log_error("vmm", "the VM's process is lost: %s",
+				  strerrordesc_np(errno));
+			return EXIT_ERROR;
+		}
+		left.tv_sec = end > seconds_now() ? end - seconds_now() : 0;
+		sig = sigtimedwait(set, NULL, s->limit && !late ? &left : NULL);
+		if (sig < 0 && errno == EAGAIN) {
+			late = true;
+			kill(pid, SIGKILL);
+		} else if (sig == SIGTSTP) {
+			stop_with_job(pid, tty, s->terminal);
+		} else if (is_one_of(sig, fatal_signals, ARRAY_SIZE(fatal_signals))) {
+			kill(pid, SIGKILL);
+		} else if (is_one_of(sig, end_signals, ARRAY_SIZE(end_signals))) {
 			kill(pid, asked++ ? SIGKILL : sig);
+		}
 	}
 }
 
-int supervise(int (*child)(void *arg), void *arg, bool terminal, struct err *err)
+int supervise(const struct supervised *s, struct err *err)
 {
 	struct terminal tty = { 0 };
-	sigset_t set;
+	sigset_t set, child_set;
 	int self, status;
 	pid_t pid;
 
-	wanted_signals(&set);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	self = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	if (self < 0)
 		return err_sys(err, -errno, "pidfd");
+	make_set(&set);
+	child_set = set;
+	for (size_t i = 0; i < ARRAY_SIZE(fatal_signals); i++)
+		sigaddset(&set, fatal_signals[i]);
+	/* Before there is a VM, and before SIGTTOU could be missed. */
+	if (s->terminal)
+		terminal_raw(&tty);
+	/* Not as inherited: an ignored SIGCHLD, or a blocked kick, would hang us. */
+	signal(SIGCHLD, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &set, NULL);
 	pid = fork();
 	if (pid < 0) {
+		status = err_sys(err, -errno, "fork");
+		terminal_restore(&tty);
 		close(self);
-		return err_sys(err, -errno, "fork");
+		return status;
 	}
-	if (pid == 0)
-		_exit(bind_to_parent(self) ? child(arg) : EXIT_ERROR);
+	if (pid == 0) {
+		sigprocmask(SIG_SETMASK, &child_set, NULL);
+		_exit(child(s, self));
+	}
 	close_range(STDERR_FILENO + 1, ~0u, 0);
-	/* Not earlier: an error before this point leaves the terminal alone. */
-	if (terminal)
-		terminal_raw(&tty);
-	status = wait_for(pid, &set);
+	status = wait_for(s, pid, &set, &tty);
 	terminal_restore(&tty);
 	return status;
 }

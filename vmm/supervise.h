@@ -1,19 +1,27 @@
 /*
  * The process that the user started, while the VM runs in a child of its own:
- * it forwards signals, restores the terminal, and turns the child's end into
- * vmm's exit status.
+ * it forwards signals, restores the terminal, stops and continues with the job,
+ * and turns the child's end into vmm's exit status.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
+struct supervised {
+	int (*run)(void *arg); /* in the child; returns its exit status */
+	void *arg;
+	int null_fd; /* of /dev/null */
+	bool terminal; /* the child reads the terminal: make it raw */
+	uint64_t limit; /* seconds; 0: none. The child keeps it; we see to it. */
+};
+
 /*
- * Fork; the child runs @child(@arg) and exits with what it returns. It dies
- * with this process, and starts with SIGTERM, SIGINT, SIGHUP and SIGQUIT
- * blocked. @terminal: the child reads the terminal. Returns the exit status,
- * or -errno when there is no child. Every other file descriptor of this
- * process is closed.
+ * Fork; the child runs @s->run. It dies with this process, and starts with
+ * SIGTERM, SIGINT, SIGHUP and SIGQUIT blocked (to be read from a signalfd) and without
+ * stdin and stdout. Returns the exit status, or -errno when there is no child. Every
+ * other file descriptor of this process is closed.
  */
-int supervise(int (*child)(void *arg), void *arg, bool terminal, struct err *err);
+int supervise(const struct supervised *s, struct err *err);

@@ -12,6 +12,9 @@ struct terminal {
 	struct termios saved;
 };
 
-/* Make stdin raw if it is a terminal; output processing stays as it is. */
+/*
+ * Make stdin raw if it is a terminal; output processing stays as it is. SIGTTOU
+ * stops a background job here until it has the terminal.
+ */
 void terminal_raw(struct terminal *t);
 void terminal_restore(struct terminal *t);

@@ -151,11 +151,8 @@ static void *vcpu_thread(void *arg)
 	snprintf(name, sizeof(name), "vcpu%u", v->id);
 	prctl(PR_SET_NAME, name, 0, 0, 0);
 	this_run = v->run;
-	if (s->enter(s->ctx) < 0) {
-		s->end(s->ctx, VM_END_ERROR, 0, "vCPU %u: cannot enter its jail",
-		       v->id);
+	if (s->enter(s->ctx) < 0)
 		return NULL;
-	}
 	wait_for_gate(s);
 	while (!__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) {
 		if (ioctl(v->fd, KVM_RUN, 0) == 0) {

@@ -3,7 +3,8 @@
  *
  * vcpu_new() makes it, vcpu_start() gives it a thread that waits until the
  * machine opens the gate, then runs the guest until vcpu_stop(). Accesses of
- * the guest go to the machine's buses; what ends the VM goes to vcpu_ops.end.
+ * the guest go to the machine's buses; what ends the VM goes to
+ * vcpu_shared.end.
  */
 #pragma once
 
@@ -25,7 +26,8 @@ struct vcpu_shared {
 	/* End the VM with a sentence; any vCPU thread, the first call counts. */
 	void (*end)(void *ctx, enum vm_end end, unsigned detail, const char *fmt, ...)
 		__attribute__((format(printf, 4, 5)));
-	/* First thing on the new thread: put it in its jail. */
+	/* First thing on the new thread: put it in its jail; <0: it has ended the VM.
+	 */
 	int (*enter)(void *ctx);
 
 	pthread_mutex_t lock;

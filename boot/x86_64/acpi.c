@@ -247,6 +247,7 @@ static uint64_t put_fadt(struct area *area)
 		.pm1_control_len = 2,
 		.c2_latency = NO_C2,
 		.c3_latency = NO_C3,
+		.century = LAYOUT_RTC_CENTURY,
 		.boot_arch = BOOT_ARCH_LEGACY_DEVICES | BOOT_ARCH_NO_VGA |
 			     BOOT_ARCH_NO_ASPM,
 		.flags = FADT_WBINVD | FADT_C1 | FADT_SLEEP_BUTTON_NOT_FIXED |

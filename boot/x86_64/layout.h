@@ -31,6 +31,8 @@
 #define LAYOUT_IDENTITY_MAP 0xfeffc000u /* KVM on old Intel CPUs */
 #define LAYOUT_TSS 0xfeffd000u
 
+#define LAYOUT_RTC_CENTURY 0x32 /* in CMOS memory */
+
 /* I/O ports of ACPI power management. */
 #define LAYOUT_PM1_EVENT 0x600 /* 4 bytes: status, enable */
 #define LAYOUT_PM1_CONTROL 0x604 /* 2 bytes */

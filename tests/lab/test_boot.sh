@@ -4,18 +4,14 @@
 set -euo pipefail
 . tests/lab/guest.sh
 
-cpus_and_clock() {
-	job 'echo "cpus=$(nproc) clock=$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"'
-	initrd=$(initramfs "$1" -f /job="$dir/job")
-}
+report='echo "cpus=$(nproc) clock=$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"'
 # boots CPUS MEMORY IMAGE: to a user-space line, and powered off.
 boots() {
-	boot 0 -c "$1" -m "$2" -i "$initrd" -p quiet "$3" && said HELLO-FROM-INIT &&
+	boot 0 -c "$1" -m "$2" -i "$(initrd cloud "$report")" -p quiet "$3" && said HELLO-FROM-INIT &&
 		said "cpus=$1 clock=kvm-clock" && said 'GUEST-EXIT 0'
 }
 
 cloud=$(kernel cloud) standard=$(kernel standard)
-cpus_and_clock cloud
 check 'cloud kernel, 1 CPU, 96 MiB' boots 1 96 "$cloud/vmlinuz"
 check 'cloud kernel, 4 CPUs, above 4 GiB' boots 4 4096 "$cloud/vmlinuz"
 check 'cloud kernel as ELF by PVH, 2 CPUs' boots 2 256 "$cloud/vmlinux"
@@ -26,7 +22,6 @@ sed 's/\x04\x00\x00\x00\x08\x00\x00\x00\x12\x00\x00\x00Xen\x00/\x04\x00\x00\x00\
 check 'cloud kernel as ELF by the 64-bit protocol' boots 1 256 "$dir/vmlinux64"
 rm "$dir/vmlinux64"
 
-cpus_and_clock standard
 check 'standard kernel, 1 CPU' boots 1 256 "$standard/vmlinuz"
 check 'standard kernel, 2 CPUs, 128 MiB' boots 2 128 "$standard/vmlinuz"
 
@@ -36,16 +31,14 @@ too_small() {
 check 'too little memory is an error that says so' too_small "$cloud/vmlinuz"
 
 ends() { # STATUS COMMAND
-	job "$2"
-	boot "$1" -m 128 -i "$(initramfs cloud -f /job="$dir/job")" -p quiet "$cloud/vmlinuz"
+	boot "$1" -m 128 -i "$(initrd cloud "$2")" -p quiet "$cloud/vmlinuz"
 }
 check 'reboot -f gives 32' ends 32 'reboot -f; sleep 60'
 check 'poweroff -f gives 0' ends 0 'poweroff -f; sleep 60'
 check 'a panic with panic=-1 gives 32' ends 32 'echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger; sleep 60'
 
 warnings() {
-	job 'dmesg -r | grep -E "^<[0-4]>" | grep -vE "XSAVE|fpu__init|CPUID|Call Trace|TASK|RIP|RSP|R[A-Z0-9]{2}:|FS:|CS:|CR[0-9]|PKRU|Modules|Code:|Hardware|cut here|end trace|xstate|fpu|start_kernel|secondary_startup|arch_cpu_finalize|Comm:|static_key" | sed "s/^/WARN /"; dmesg | grep -c "irq = 4" | sed "s/^/irq4=/"'
-	boot 0 -c 2 -m 256 -i "$(initramfs cloud -f /job="$dir/job")" -p quiet "$cloud/vmlinuz"
+	boot 0 -c 2 -m 256 -i "$(initrd cloud 'dmesg -r | grep -E "^<[0-4]>" | grep -vE "XSAVE|fpu__init|CPUID|Call Trace|TASK|RIP|RSP|R[A-Z0-9]{2}:|FS:|CS:|CR[0-9]|PKRU|Modules|Code:|Hardware|cut here|end trace|xstate|fpu|start_kernel|secondary_startup|arch_cpu_finalize|Comm:|static_key" | sed "s/^/WARN /"; dmesg | grep -c "irq = 4" | sed "s/^/irq4=/"')" -p quiet "$cloud/vmlinuz"
 	cat "$dir/out"
 	! grep -qE 'WARN.*(ACPI (BIOS )?(Error|Warning)|PCI.*(fail|error)|irq.*nobody cared|8250.*fail)' "$dir/out"
 }
