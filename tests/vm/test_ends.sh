@@ -38,6 +38,40 @@ signal() { # SIGNAL WORDS
 	echo "exit status $got" && cat "$dir/err" && return 1
 }
 
+# Whatever signals its parent had blocked or ignored.
+inherited_signals() {
+	perl -e '$SIG{CHLD} = "IGNORE"; use POSIX;
+		sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGUSR1, SIGTERM, SIGCHLD)); exec @ARGV' \
+		timeout -k 1 20 "$VMM" run --timeout 1 -p end=spin "$hello" >"$dir/out" 2>"$dir/err"
+	[ $? = 37 ]
+}
+
+# A signal that nobody sends to a VMM ends it all the same, and leaves nothing.
+odd_signal() {
+	local got=0 child
+	in_background -p end=spin "$hello" || return
+	child=$(pgrep -P "$pid")
+	kill -USR2 "$pid"
+	ended "$pid" 5 && ended "$child" 5 && wait "$pid" || got=$?
+	[ $got = 33 ] && return
+	echo "exit status $got" && return 1
+}
+
+stops_and_continues() {
+	local child
+	in_background -p end=spin "$hello" || return
+	child=$(pgrep -P "$pid")
+	kill -TSTP "$pid"
+	for _ in $(seq 50); do
+		[[ $(cat "/proc/$pid/stat" "/proc/$child/stat" | cut -d' ' -f3 | tr -d '\n') = TT ]] && break
+		sleep 0.1
+	done
+	grep -q '^State:.T' "/proc/$child/status" || { echo 'the VM goes on' && return 1; }
+	kill -CONT "$pid"
+	kill -TERM "$pid"
+	ended "$pid" 5 && wait "$pid"
+}
+
 # Everything that vmm started is in its session, unless that was made to hide it.
 killed() {
 	rm -f "$dir/out"
@@ -128,6 +162,9 @@ for signal in TERM INT; do
 	check "SIG$signal ends a guest that spins" signal $signal end=spin
 	check "SIG$signal ends a guest that halts" signal $signal end=halt
 done
+check 'signals that are blocked or ignored by the caller do not matter' inherited_signals
+check 'SIGUSR2 ends vmm and its VM' odd_signal
+check 'SIGTSTP stops the VM with vmm, and it can go on' stops_and_continues
 check 'all output arrives before the end' all_output
 check 'no process is left' none_left
 check 'no process outlives a vmm that is killed' killed

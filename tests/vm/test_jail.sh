@@ -30,6 +30,22 @@ vm_process() {
 	echo "$p"
 }
 
+# Descriptors that the caller left open are not the VM's.
+holds_nothing() {
+	local p status=0 fd
+	yes | head -c 4096 >"$dir/stray"
+	in_background -p end=halt "$hello" 7<>"$dir/stray" 8</tmp 9<"$dir/stray" || return
+	for p in "$pid" "$(vm_process)"; do
+		for fd in "/proc/$p/fd"/*; do
+			case $(readlink "$fd") in
+			"$dir/stray" | /tmp) echo "process $p holds ${fd##*/}" && status=1 ;;
+			esac
+		done
+	done
+	kill "$pid"
+	ended "$pid" 5 && return $status
+}
+
 field() { sed -n "s/^$1:\t//p" "/proc/$2/task/$3/status"; }
 
 confined() {
@@ -82,6 +98,7 @@ if unshare -mnipu --fork true 2>/dev/null; then
 else
 	t_skip 'namespaces are its own' 'this host forbids namespaces'
 fi
+check 'descriptors that the caller left open are closed' holds_nothing
 check 'every thread is confined' confined
 check 'the jail can be left out' without
 t_done
