@@ -2,7 +2,6 @@
 #include "base/file.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,6 +24,13 @@ static bool inherited_fd(const char *path, int *ret_fd)
 			return false;
 	*ret_fd = fd;
 	return true;
+}
+
+bool file_is_inherited(const char *path)
+{
+	int fd;
+
+	return inherited_fd(path, &fd);
 }
 
 /* What an fd with these status flags cannot do of what @flags ask for. */

@@ -14,7 +14,6 @@
 
 #include "disk/disk.h"
 
-/* See FORMAT_MAX_DEPTH; the image itself counts as 0. */
 #define COMPOSITE_MAGIC "composite_disk\x1d"
 #define COMPOSITE_MAGIC_LEN (sizeof(COMPOSITE_MAGIC) - 1)
 
