@@ -35,29 +35,39 @@ enum disk_op {
 	DISK_ZERO, /* the range reads as zeroes */
 };
 
+/* What the submitter does not set is zero. */
 struct disk_req {
 	enum disk_op op;
 	bool unmap; /* DISK_ZERO: space may be given back */
 	uint64_t off, len; /* bytes; layers may change them on the way down */
-	const struct iovec *iov; /* DISK_READ, DISK_WRITE: len bytes; lives until done */
+	const struct iovec
+		*iov; /* DISK_READ, DISK_WRITE: len bytes; lives until done */
 	unsigned n_iov;
 	void (*done)(struct disk_req *req, int result); /* 0 or -errno, once */
 	void *owner; /* the submitter's */
 
-	/* For the engine while it holds the request. */
+	/* disk_submit()'s, which sees how a flush ends. */
+	struct disk *flushed;
+	void (*flush_done)(struct disk_req *req, int result);
+
+	/* For whoever holds the request: lists, and the engine's progress. */
 	struct disk_req *next;
 	uint64_t at; /* bytes completed so far */
-	void *bounce;
+	unsigned file, step;
+	struct iovec rest; /* of a buffer that was filled in part */
 };
 
 struct disk_ops {
 	const char *name; /* of the format */
 	int (*attach)(struct disk *d, struct engine *engine, struct err *err);
-	/* The request is within the disk, and allowed: disk_submit() has checked. */
+	/*
+	 * The request is within the disk, and allowed: disk_submit() has checked. The
+	 * format may pass it on to a disk below by disk_submit(), or make its own.
+	 */
 	void (*submit)(struct disk *d, struct disk_req *req);
 	/* NULL: this format cannot be resized. */
 	int (*resize)(struct disk *d, uint64_t size, struct err *err);
-	void (*close)(struct disk *d);
+	void (*close)(struct disk *d); /* frees d, but not d->name */
 };
 
 /* Embedded as the first member of every format's struct. */
@@ -67,7 +77,9 @@ struct disk {
 	bool read_only;
 	bool sparse; /* DISK_DISCARD and unmapping give space back */
 	uint32_t align; /* offsets and lengths must be multiples of it: 1 to 4096 */
-	char *name; /* for messages: the path, as given */
+	int flush_err; /* of the first flush that failed; disk_submit()'s */
+	char *name; /* for messages: the path as given, allocated; disk_close() frees it
+		     */
 };
 
 enum disk_format { DISK_AUTO, DISK_RAW, DISK_COMPOSITE, DISK_SPARSE };
@@ -89,16 +101,21 @@ struct disk_cfg {
 int disk_open(const struct disk_cfg *cfg, struct disk **ret_disk, struct err *err);
 void disk_close(struct disk *d); /* takes NULL; no request may be under way */
 
+/* Give the disk, and all below it, their engine; before engine_start(). */
 int disk_attach(struct disk *d, struct engine *engine, struct err *err);
 
 /*
  * Submit a request. What cannot be is completed at once: -EINVAL beyond the end
- * or misaligned, -EROFS for a change of a read-only disk. Requests may complete
- * in any order; a FLUSH covers the writes whose done() was called before it was
- * submitted. A failed flush is remembered: every later one fails as well, for
- * what was lost stays lost.
+ * or misaligned, -EROFS for a change of a read-only disk. So is what has nothing to
+ * do: an empty request, a flush of a read-only disk, a discard of one that is not
+ * sparse. Requests may complete in any order; a FLUSH covers the writes whose done()
+ * was called before it was submitted. A failed flush is remembered: every later
+ * one fails as well, for what was lost stays lost.
  */
 void disk_submit(struct disk *d, struct disk_req *req);
 
-/* Change the size; the owner tells the guest. -ENOTSUP, -EROFS, or the host's. */
+/*
+ * Change the size; the owner tells the guest. Nothing may be under way. -ENOTSUP,
+ * -EROFS, -EINVAL for a size that is 0 or misaligned, or the host's.
+ */
 int disk_resize(struct disk *d, uint64_t size, struct err *err);

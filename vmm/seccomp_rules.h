@@ -55,12 +55,21 @@ RULE_EQ(M | V | W, ioctl, 1, KVM_SET_GSI_ROUTING)
 RULE(M, pread64)
 RULE(M, getrandom)
 
-/* Disk images. */
-RULE(W, pread64)
-RULE(W, pwrite64)
+/*
+ * Disk images. An io_uring is made and restricted before the filters, and enabled
+ * by the worker before its own: no io_uring_setup, and io_uring_register only to give
+ * its files up. Where there is none, and for what it turns down, the other calls.
+ */
+RULE(W, io_uring_enter)
+RULE_EQ(W, io_uring_register, 1, IORING_UNREGISTER_FILES)
 RULE(W, preadv)
 RULE(W, pwritev)
 RULE(W, fdatasync)
+RULE(W, fallocate)
+/* Resizing a disk. */
+RULE(M, ftruncate)
+RULE(M, fallocate)
+RULE_EQ(M, ioctl, 1, BLKGETSIZE64)
 
 #ifdef SANITIZED
 /* What the sanitizers' runtime does while the program runs, and to report. */
