@@ -9,6 +9,7 @@
 #include "disk/utf8.h"
 
 #define TABLE_BLOCKS (GPT_TABLE_LEN / GPT_BLOCK)
+#define MIN_BLOCKS (2 * GPT_AREA_LEN / GPT_BLOCK)
 
 /* The protective MBR, section 5.2.3. */
 enum {
@@ -104,14 +105,13 @@ int gpt_name(const char *label, uint16_t name[GPT_NAME_UNITS])
 	return 0;
 }
 
-/* --- layout ---------------------------------------------------------------- */
+/*
+ * What partitions may have: all but MBR, headers and tables. The first one begins
+ * later, on 4 KiB, but saying so here makes gdisk wonder what is in the gap.
+ */
+#define FIRST_USABLE (2 + TABLE_BLOCKS)
 
-uint64_t gpt_first_usable(void)
-{
-	return GPT_AREA_LEN / GPT_BLOCK;
-}
-
-uint64_t gpt_last_usable(uint64_t disk_blocks)
+static uint64_t last_usable(uint64_t disk_blocks)
 {
 	return disk_blocks - 1 - TABLE_BLOCKS - 1;
 }
@@ -157,8 +157,8 @@ static void write_header(unsigned char *p, const struct gpt *g, uint64_t this,
 	le32_put(p + H_LEN, HEADER_LEN);
 	le64_put(p + H_THIS, this);
 	le64_put(p + H_OTHER, other);
-	le64_put(p + H_FIRST, gpt_first_usable());
-	le64_put(p + H_LAST, gpt_last_usable(g->blocks));
+	le64_put(p + H_FIRST, FIRST_USABLE);
+	le64_put(p + H_LAST, last_usable(g->blocks));
 	memcpy(p + H_GUID, g->guid.b, sizeof(g->guid.b));
 	le64_put(p + H_TABLE, table);
 	le32_put(p + H_N, GPT_PARTS);
@@ -254,8 +254,8 @@ static int check_header(const struct reader *r, const char *name, unsigned char 
 	if (le64_get(p + H_TABLE) != table)
 		return err_set(r->err, -EINVAL,
 			       "%s GPT header: the table is not beside it", name);
-	if (le64_get(p + H_FIRST) < 2 + TABLE_BLOCKS ||
-	    le64_get(p + H_LAST) > gpt_last_usable(r->blocks) ||
+	if (le64_get(p + H_FIRST) < FIRST_USABLE ||
+	    le64_get(p + H_LAST) > last_usable(r->blocks) ||
 	    le64_get(p + H_FIRST) > le64_get(p + H_LAST) + 1)
 		return err_set(r->err, -EINVAL, "%s GPT header: wrong usable blocks",
 			       name);
@@ -360,9 +360,9 @@ int gpt_read(gpt_read_fn *fn, void *arg, uint64_t blocks, struct gpt *ret_gpt,
 	struct halves *h;
 	int ret;
 
-	if (blocks < 2 * gpt_first_usable() || blocks > INT64_MAX / GPT_BLOCK)
+	if (blocks < MIN_BLOCKS || blocks > INT64_MAX / GPT_BLOCK)
 		return err_set(err, -EINVAL, "is too %s for a GPT",
-			       blocks < 2 * gpt_first_usable() ? "small" : "large");
+			       blocks < MIN_BLOCKS ? "small" : "large");
 	h = calloc(1, sizeof(*h));
 	if (!h)
 		return err_sys(err, -ENOMEM, "GPT");

@@ -39,10 +39,6 @@ struct gpt {
 	struct gpt_part part[GPT_PARTS];
 };
 
-/* The first and the last block that a partition may have. */
-uint64_t gpt_first_usable(void);
-uint64_t gpt_last_usable(uint64_t disk_blocks);
-
 /* The first and the last GPT_AREA_LEN bytes of the disk; the caller has checked @g. */
 void gpt_write(const struct gpt *g, unsigned char head[GPT_AREA_LEN],
 	       unsigned char tail[GPT_AREA_LEN]);
