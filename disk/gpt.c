@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "disk/crc32.h"
 #include "disk/utf8.h"
 
 #define TABLE_BLOCKS (GPT_TABLE_LEN / GPT_BLOCK)
@@ -55,25 +56,6 @@ const struct guid gpt_type_linux = { { 0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72,
 				       0xe4 } };
 const struct guid gpt_type_efi = { { 0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11,
 				     0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b } };
-
-uint32_t gpt_crc32(uint32_t crc, const void *buf, size_t len)
-{
-	/* Four bits at a time: entry i is the remainder of i, reflected, by 0xedb88320.
-	 */
-	static const uint32_t table[16] = {
-		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-		0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-		0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-	};
-	const unsigned char *p = buf;
-
-	crc = ~crc;
-	for (; len > 0; len--, p++) {
-		crc = table[(crc ^ *p) & 15] ^ crc >> 4;
-		crc = table[(crc ^ *p >> 4) & 15] ^ crc >> 4;
-	}
-	return ~crc;
-}
 
 int gpt_name(const char *label, uint16_t name[GPT_NAME_UNITS])
 {
@@ -164,7 +146,7 @@ static void write_header(unsigned char *p, const struct gpt *g, uint64_t this,
 	le32_put(p + H_N, GPT_PARTS);
 	le32_put(p + H_ENTRY_LEN, GPT_ENTRY_LEN);
 	le32_put(p + H_TABLE_CRC, table_crc);
-	le32_put(p + H_CRC, gpt_crc32(0, p, HEADER_LEN));
+	le32_put(p + H_CRC, crc32(0, p, HEADER_LEN));
 }
 
 void gpt_write(const struct gpt *g, unsigned char head[GPT_AREA_LEN],
@@ -179,7 +161,7 @@ void gpt_write(const struct gpt *g, unsigned char head[GPT_AREA_LEN],
 	memset(tail, 0, GPT_AREA_LEN);
 	write_mbr(head, g->blocks);
 	write_table(table, g);
-	crc = gpt_crc32(0, table, GPT_TABLE_LEN);
+	crc = crc32(0, table, GPT_TABLE_LEN);
 	write_header(head + GPT_BLOCK, g, 1, last, 2, crc);
 	memcpy(tail_end - GPT_BLOCK - GPT_TABLE_LEN, table, GPT_TABLE_LEN);
 	write_header(tail_end - GPT_BLOCK, g, last, 1, last - TABLE_BLOCKS, crc);
@@ -239,7 +221,7 @@ static int check_header(const struct reader *r, const char *name, unsigned char 
 		return err_set(r->err, -ENOTSUP,
 			       "%s GPT header: its revision is not known", name);
 	le32_put(p + H_CRC, 0);
-	if (gpt_crc32(0, p, len) != crc)
+	if (crc32(0, p, len) != crc)
 		return err_set(r->err, -EINVAL, "%s GPT header: wrong checksum", name);
 	if (le64_get(p + H_THIS) != this || le64_get(p + H_OTHER) != other)
 		return err_set(r->err, -EINVAL,
@@ -279,7 +261,7 @@ static int read_half(const struct reader *r, bool backup,
 		ret = read_blocks(r, table_at, table, GPT_TABLE_LEN);
 	if (ret < 0)
 		return ret;
-	if (gpt_crc32(0, table, (size_t)le32_get(header + H_N) * GPT_ENTRY_LEN) !=
+	if (crc32(0, table, (size_t)le32_get(header + H_N) * GPT_ENTRY_LEN) !=
 	    le32_get(header + H_TABLE_CRC))
 		return err_set(r->err, -EINVAL, "%s GPT table: wrong checksum", name);
 	return 0;

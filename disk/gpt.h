@@ -60,6 +60,3 @@ int gpt_read(gpt_read_fn *fn, void *arg, uint64_t blocks, struct gpt *ret_gpt,
  * character. -EINVAL: it is not UTF-8.
  */
 int gpt_name(const char *label, uint16_t name[GPT_NAME_UNITS]);
-
-/* CRC-32 as in section 5.3.2, of @len more bytes; @crc: 0 at first. */
-uint32_t gpt_crc32(uint32_t crc, const void *p, size_t len);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "disk/crc32.h"
 
 /* A small disk with two partitions, as its two ends; what is between is not read. */
 #define BLOCKS (2 * 40 + 24ull)
@@ -144,9 +145,9 @@ static void protective_mbr_covers_the_disk(void **state)
 static void checksum_is_the_usual_one(void **state)
 {
 	(void)state;
-	assert_int_equal(gpt_crc32(0, "123456789", 9), 0xcbf43926);
-	assert_int_equal(gpt_crc32(gpt_crc32(0, "1234", 4), "56789", 5), 0xcbf43926);
-	assert_int_equal(gpt_crc32(0, "", 0), 0);
+	assert_int_equal(crc32(0, "123456789", 9), 0xcbf43926);
+	assert_int_equal(crc32(crc32(0, "1234", 4), "56789", 5), 0xcbf43926);
+	assert_int_equal(crc32(0, "", 0), 0);
 }
 
 /* --- names ----------------------------------------------------------------- */
@@ -308,11 +309,10 @@ static void fix(struct image *im)
 		uint32_t len = le32_get(h + 12);
 
 		if (le32_get(h + 80) <= 128)
-			le32_put(h + 88,
-				 gpt_crc32(0, tables[i], le32_get(h + 80) * 128));
+			le32_put(h + 88, crc32(0, tables[i], le32_get(h + 80) * 128));
 		le32_put(h + 16, 0);
 		if (len <= 512)
-			le32_put(h + 16, gpt_crc32(0, h, len));
+			le32_put(h + 16, crc32(0, h, len));
 	}
 }
 
