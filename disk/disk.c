@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "disk/raw.h"
+#include "disk/format.h"
 
 int disk_open(const struct disk_cfg *cfg, struct disk **ret_disk, struct err *err)
 {
@@ -19,7 +19,7 @@ int disk_open(const struct disk_cfg *cfg, struct disk **ret_disk, struct err *er
 	if (bs < 512 || bs > 4096 || (bs & (bs - 1)))
 		return err_set(err, -EINVAL,
 			       "block-size=%u: must be 512, 1024, 2048 or 4096", bs);
-	r = raw_open(cfg, &d, err);
+	r = format_open(cfg, 0, &d, err);
 	if (r < 0)
 		return r;
 	/* A guest could never reach the tail, and nobody would notice. */

@@ -210,23 +210,50 @@ uint8_t rig_request(struct rig *e, unsigned q, uint32_t type, uint64_t sector,
 	if (len)
 		segs[n++] = (struct fake_seg){ e->data, len, !from_driver(type) };
 	segs[n++] = (struct fake_seg){ e->status, 1, true };
-	used = fake_request(&e->d, q, segs, n);
+	fake_submit(&e->d, q, segs, n);
+	rig_kick(e, q);
+	used = rig_wait_used(e, q, NULL);
 	if (ret_used)
 		*ret_used = used;
 	return rig_status(e);
 }
 
-void rig_settle(struct rig *e, unsigned q)
+void rig_kick(struct rig *e, unsigned q)
+{
+	fake_out(&e->host, DEV_MMIO, e->d.kick_addr[q], q, 2);
+	if (!e->threaded)
+		fake_run(&e->host);
+}
+
+/* Give the device time, and its loop a turn where nobody else does. */
+static void breathe(struct rig *e, unsigned i)
 {
 	const struct timespec pause = { .tv_nsec = 100000 };
+
+	assert(i < 100000);
+	if (i > 0)
+		nanosleep(&pause, NULL);
+	if (!e->threaded)
+		fake_run(&e->host);
+}
+
+uint32_t rig_wait_used(struct rig *e, unsigned q, uint16_t *ret_head)
+{
+	uint32_t len = 0;
+
+	for (unsigned i = 0; !fake_used(&e->d, q, ret_head, &len); i++)
+		breathe(e, i);
+	return len;
+}
+
+void rig_settle(struct rig *e, unsigned q)
+{
 	const struct fake_vq *vq = &e->d.q[q];
 
 	for (unsigned i = 0; !rig_broken(e); i++) {
 		if (__atomic_load_n(&vq->used[1], __ATOMIC_ACQUIRE) == vq->avail_idx)
 			return;
-		assert(i < 100000);
-		nanosleep(&pause, NULL);
-		fake_run(&e->host);
+		breathe(e, i);
 	}
 }
 

@@ -54,7 +54,11 @@ uint8_t rig_status(struct rig *e);
 uint8_t rig_request(struct rig *e, unsigned q, uint32_t type, uint64_t sector,
 		    uint32_t len, uint32_t *ret_used);
 
-/* Run the loop until queue @q has nothing in flight, or the device is broken. */
+/* The same steps alone: as fake_kick() and fake_wait_used(), whatever the thread. */
+void rig_kick(struct rig *e, unsigned q);
+uint32_t rig_wait_used(struct rig *e, unsigned q, uint16_t *ret_head);
+
+/* Wait until queue @q has nothing in flight, or the device is broken. */
 void rig_settle(struct rig *e, unsigned q);
 bool rig_broken(struct rig *e);
 

@@ -20,7 +20,7 @@ struct change {
 	struct change *next;
 	uint64_t off, len;
 	unsigned char *data;
-	uint64_t completed; /* when, by fault.clock; 0: not yet */
+	uint64_t completed; /* when, in vain or not, by fault.clock; 0: not yet */
 };
 
 struct passed {
@@ -120,7 +120,8 @@ static void end(struct passed *p, int result)
 
 	if (p->error)
 		result = p->error;
-	if (p->change && result == 0)
+	/* What failed half way was done in part, and by now. */
+	if (p->change)
 		p->change->completed = ++f->clock;
 	if (p->req.op == DISK_FLUSH && result == 0 && f->stable)
 		make_stable(f, p->submitted);
@@ -201,6 +202,17 @@ static int fault_attach(struct disk *d, struct engine *engine, struct err *err)
 	return disk_attach(((struct fault *)d)->next, engine, err);
 }
 
+/* Not for a disk that is tracked. */
+static int fault_resize(struct disk *d, uint64_t size, struct err *err)
+{
+	struct fault *f = (struct fault *)d;
+	int r = disk_resize(f->next, size, err);
+
+	assert(!f->stable);
+	d->size = f->next->size;
+	return r;
+}
+
 static void fault_close(struct disk *d)
 {
 	struct fault *f = (struct fault *)d;
@@ -220,6 +232,7 @@ static const struct disk_ops fault_ops = {
 	.name = "faulty",
 	.attach = fault_attach,
 	.submit = fault_submit,
+	.resize = fault_resize,
 	.close = fault_close,
 };
 

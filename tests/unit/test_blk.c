@@ -648,16 +648,6 @@ static void a_resize_shows_in_the_configuration(void **state)
 	uint8_t generation;
 	int fd = e->image;
 
-	/* Without the fault layer, which cannot be resized. */
-	fake_host_init(&e->host, "blk0", 8 << 20);
-	assert_int_equal(virtio_blk_class.create(&e->cfg, &e->host.host, &e->dev, &err),
-			 0);
-	assert_int_equal(virtio_blk_class.prepare(e->dev, &err), 0);
-	assert_int_equal(virtio_blk_class.thread_start(e->dev, &err), 0);
-	e->blk = (struct blk *)e->dev;
-	e->header = fake_alloc(&e->host, 16, 16);
-	e->status = fake_alloc(&e->host, 1, 1);
-	e->data = fake_alloc(&e->host, RIG_DATA, 4096);
 	rig_start(e, FAKE_ALL_FEATURES);
 	generation = (uint8_t)fake_common_in(&e->d, FAKE_GENERATION, 1);
 	fake_interrupts(&e->d, 0);

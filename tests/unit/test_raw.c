@@ -276,12 +276,13 @@ static void change_range(struct disk *d, unsigned char *model, uint64_t off,
  * Random requests in whole units, cut into pieces of multiples of @piece bytes
  * (some empty) at addresses of @piece alignment, on a disk that starts as zeroes.
  */
-static void behaves_like_memory(struct disk *d, uint32_t unit, uint32_t piece)
+static void behaves_like_memory(struct disk *d, uint32_t unit, uint32_t piece,
+				unsigned rounds)
 {
 	unsigned char *model = calloc(1, SIZE), *mem = aligned_alloc(4096, 2 * SIZE);
 	struct iovec iov[40];
 
-	for (unsigned round = 0; round < 2000; round++) {
+	for (unsigned round = 0; round < rounds; round++) {
 		uint64_t off = random_u32() % (SIZE / unit) * unit;
 		uint64_t max = SIZE - off < 64 << 10 || round % 64 == 0 ? SIZE - off
 									: 64 << 10;
@@ -333,7 +334,7 @@ static void a_file_behaves_like_memory(void **state)
 
 	(void)state;
 	assert_int_equal(d->align, 1);
-	behaves_like_memory(d, 1, 1);
+	behaves_like_memory(d, 1, 1, 2000);
 	io_close(d);
 	close(fd);
 }
@@ -348,7 +349,7 @@ static void an_inherited_memfd_behaves_like_memory(void **state)
 	assert_int_equal(ftruncate(fd, SIZE), 0);
 	d = attach_ok(&cfg);
 	close(fd);
-	behaves_like_memory(d, 512, 1);
+	behaves_like_memory(d, 512, 1, 2000);
 	io_close(d);
 }
 
@@ -602,7 +603,7 @@ static void direct_io_behaves_like_memory_at_any_address(void **state)
 	for (uint32_t piece = 1; piece <= 4096; piece *= 8) {
 		d = open_direct(&cfg);
 		assert_true(d->align >= 512);
-		behaves_like_memory(d, 4096, piece);
+		behaves_like_memory(d, 4096, piece, 300);
 		io_close(d);
 		assert_int_equal(truncate(cfg.path, 0), 0);
 		assert_int_equal(truncate(cfg.path, SIZE), 0);
@@ -659,7 +660,7 @@ static void an_inherited_direct_fd_is_served_by_its_rules(void **state)
 	cfg = config(path_of_fd(fd));
 	cfg.block_size = 4096;
 	d = open_direct(&cfg);
-	behaves_like_memory(d, 4096, 1);
+	behaves_like_memory(d, 4096, 1, 300);
 	io_close(d);
 	close(fd);
 }
