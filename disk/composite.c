@@ -345,6 +345,28 @@ static int set_part(struct composite *c, size_t i, const struct composite_part *
 	return 0;
 }
 
+static struct composite *new_shell(const char *name, size_t n, uint64_t size,
+				   bool read_only)
+{
+	struct composite *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->disk = (struct disk){ .ops = &composite_ops,
+				 .size = size,
+				 .read_only = read_only,
+				 .align = 1,
+				 .name = strdup(name) };
+	c->n = n;
+	c->parts = calloc(n, sizeof(*c->parts));
+	if (c->disk.name && c->parts && split_pool_init(&c->splits) == 0 &&
+	    (read_only || add_changes(c) == 0))
+		return c;
+	free(c->disk.name);
+	free_shell(c);
+	return NULL;
+}
+
 int composite_new(const char *name, const struct composite_part *parts, size_t n,
 		  uint64_t size, bool read_only, int fd, struct disk **ret_disk,
 		  struct err *err)
@@ -354,20 +376,10 @@ int composite_new(const char *name, const struct composite_part *parts, size_t n
 
 	if (n == 0)
 		return err_set(err, -EINVAL, "image %s: has no components", name);
-	c = calloc(1, sizeof(*c));
+	c = new_shell(name, n, size, read_only);
 	if (!c)
 		return err_sys(err, -ENOMEM, "image %s", name);
-	c->disk = (struct disk){ .ops = &composite_ops,
-				 .size = size,
-				 .read_only = read_only,
-				 .align = 1,
-				 .name = strdup(name) };
-	c->n = n;
 	c->fd = fd;
-	c->parts = calloc(n, sizeof(*c->parts));
-	if (!c->disk.name || !c->parts || split_pool_init(&c->splits) < 0 ||
-	    (!read_only && add_changes(c) < 0))
-		r = err_sys(err, -ENOMEM, "image %s", name);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = set_part(c, i, &parts[i], i + 1 < n ? parts[i + 1].offset : size,
 			     err);

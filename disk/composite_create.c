@@ -136,6 +136,27 @@ static int encode(const struct layout *l, struct composite_image *im, struct err
 	return 0;
 }
 
+/* For @n partitions: each with a filler, and the tables. */
+static struct layout *new_layout(size_t n)
+{
+	struct layout *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->proto.components = calloc(2 * n + 2, sizeof(*l->proto.components));
+	if (l->proto.components)
+		return l;
+	free(l);
+	return NULL;
+}
+
+static void free_layout(struct layout *l)
+{
+	if (l)
+		free(l->proto.components);
+	free(l);
+}
+
 int composite_build(const struct composite_source *sources, size_t n,
 		    const struct composite_names *names,
 		    struct composite_image **ret_image, struct err *err)
@@ -148,20 +169,18 @@ int composite_build(const struct composite_source *sources, size_t n,
 		return err_set(err, -EINVAL, "%zu partitions: there can be %u", n,
 			       GPT_PARTS);
 	im = calloc(1, sizeof(*im));
-	l = calloc(1, sizeof(*l));
-	if (l) /* each with a filler, and the tables */
-		l->proto.components = calloc(2 * n + 2, sizeof(*l->proto.components));
-	if (!im || !l || !l->proto.components)
-		r = err_sys(err, -ENOMEM, "composite disk");
-	else
-		r = add_all(l, sources, n, names, err);
+	l = new_layout(n);
+	if (!im || !l) {
+		free(im);
+		free_layout(l);
+		return err_sys(err, -ENOMEM, "composite disk");
+	}
+	r = add_all(l, sources, n, names, err);
 	if (r == 0)
 		r = encode(l, im, err);
 	if (r == 0)
 		*ret_image = TAKE_PTR(im);
-	if (l)
-		free(l->proto.components);
-	free(l);
+	free_layout(l);
 	composite_image_free(im);
 	return r;
 }

@@ -35,26 +35,26 @@ struct job {
 
 /* --- names ----------------------------------------------------------------- */
 
-static int name_outputs(struct job *j, struct err *err)
+static bool name_outputs(struct job *j)
 {
 	uint64_t unique;
 
 	if (getrandom(&unique, sizeof(unique), 0) != sizeof(unique))
-		return err_sys(err, -errno, "image %s: no random numbers", j->path);
+		return false;
 	for (unsigned i = 0; i < N_OUTPUTS; i++) {
 		struct output *o = &j->out[i];
 
 		if (asprintf(&o->path, "%s%s", j->path, suffix[i]) < 0) {
 			o->path = NULL;
-			return err_sys(err, -ENOMEM, "image %s", j->path);
+			return false;
 		}
 		if (asprintf(&o->temp, "%s.%016llx", o->path,
 			     (unsigned long long)unique) < 0) {
 			o->temp = NULL;
-			return err_sys(err, -ENOMEM, "image %s", j->path);
+			return false;
 		}
 	}
-	return 0;
+	return true;
 }
 
 /* A file that is there may be replaced, but not a device, nor a partition of ours. */
@@ -203,9 +203,9 @@ static void clean_up(struct job *j, bool failed)
 	for (unsigned i = 0; i < N_OUTPUTS; i++) {
 		struct output *o = &j->out[i];
 
-		if (o->written)
+		if (o->temp && o->written)
 			unlink(o->temp);
-		if (o->placed && failed)
+		if (o->path && o->placed && failed)
 			unlink(o->path);
 		free(o->path);
 		free(o->temp);
@@ -240,7 +240,11 @@ int composite_create(const char *path, const struct composite_source *sources, s
 			err, -EINVAL,
 			"image %s: must be the name of a file that is to be made",
 			path);
-	r = name_outputs(&j, err);
+	if (!name_outputs(&j)) {
+		clean_up(&j, true);
+		return err_sys(err, -ENOMEM, "image %s", path);
+	}
+	r = 0;
 	for (unsigned i = 0; r == 0 && i < N_OUTPUTS; i++)
 		r = check_output(&j, &j.out[i], sources, err);
 	if (r == 0)

@@ -44,7 +44,7 @@ enum {
 	H_TABLE_CRC = 88,
 	HEADER_LEN = 92,
 };
-#define SIGNATURE "EFI PART"
+static const unsigned char signature[8] = { 'E', 'F', 'I', ' ', 'P', 'A', 'R', 'T' };
 #define REVISION 0x00010000
 
 /* An entry, section 5.3.3; attributes are 0. */
@@ -134,7 +134,7 @@ static void write_table(unsigned char *p, const struct gpt *g)
 static void write_header(unsigned char *p, const struct gpt *g, uint64_t this,
 			 uint64_t other, uint64_t table, uint32_t table_crc)
 {
-	memcpy(p + H_SIGNATURE, SIGNATURE, 8);
+	memcpy(p + H_SIGNATURE, signature, sizeof(signature));
 	le32_put(p + H_REVISION, REVISION);
 	le32_put(p + H_LEN, HEADER_LEN);
 	le64_put(p + H_THIS, this);
@@ -215,7 +215,7 @@ static int check_header(const struct reader *r, const char *name, unsigned char 
 {
 	uint32_t len = le32_get(p + H_LEN), crc = le32_get(p + H_CRC);
 
-	if (memcmp(p + H_SIGNATURE, SIGNATURE, 8) != 0)
+	if (memcmp(p + H_SIGNATURE, signature, sizeof(signature)) != 0)
 		return err_set(r->err, -EINVAL, "has no %s GPT header", name);
 	if (le32_get(p + H_REVISION) != REVISION || len < HEADER_LEN || len > GPT_BLOCK)
 		return err_set(r->err, -ENOTSUP,

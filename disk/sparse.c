@@ -220,7 +220,7 @@ static int add_extent(struct sparse *s, uint64_t off, uint64_t file_off,
 		return 0;
 	if (s->n == MAX_EXTENTS)
 		return err_set(err, -EINVAL, "more than %u chunks", MAX_EXTENTS);
-	if (s->n == s->room) {
+	if (!s->extents || s->n == s->room) {
 		size_t room = s->room ? s->room * 2 : 64;
 		void *grown = reallocarray(s->extents, room, sizeof(*s->extents));
 
