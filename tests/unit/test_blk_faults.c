@@ -71,6 +71,9 @@ static void a_write_that_stops_half_way_is_an_error(void **state)
 /* Reads of one sector each into buffers of their own, 1024 bytes apart. */
 static void submit_reads(struct rig *e, unsigned q, unsigned n)
 {
+	/* Not while the device may be reading it. */
+	if (le64_get((char *)fake_ptr(&e->host, e->header, 16) + 8) != 77)
+		rig_put_header(e, IN, 77);
 	for (unsigned i = 0; i < n; i++) {
 		struct fake_seg segs[] = {
 			{ e->header, 16, false },
@@ -78,7 +81,6 @@ static void submit_reads(struct rig *e, unsigned q, unsigned n)
 			{ GPA(e->data.v + 1024 * (i % 256) + 512), 1, true },
 		};
 
-		rig_put_header(e, IN, 77);
 		fake_submit_indirect(&e->d, q, segs, 3);
 	}
 }
