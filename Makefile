@@ -167,6 +167,11 @@ test-lab: all
 	@tests/setup test
 	@tests/run lab
 
+# The disks' page drives the real device in a fake machine.
+$(BUILD)/bench/disks: $(BUILD)/obj/tests/bench/disks.o \
+		$(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING)
