@@ -84,6 +84,7 @@ static uint64_t next_off(const struct load *l)
 
 struct bare {
 	struct io_uring ring;
+	struct gmem mem;
 	unsigned char *buffers;
 };
 
@@ -92,6 +93,8 @@ static void bare_init(struct bare *b, const char *path, bool direct)
 	struct io_uring_params p = { .flags = IORING_SETUP_SINGLE_ISSUER |
 					      IORING_SETUP_DEFER_TASKRUN };
 	int fd = open(path, O_RDWR | O_CLOEXEC | (direct ? O_DIRECT : 0));
+	struct gmem_range range = { GPA(0), (uint64_t)MAX_DEPTH * MAX_LEN };
+	struct err e = { "" };
 
 	if (fd < 0)
 		err(1, "%s", path);
@@ -100,8 +103,10 @@ static void bare_init(struct bare *b, const char *path, bool direct)
 		errx(1, "no io_uring");
 	if (io_uring_register_files(&b->ring, &fd, 1) < 0)
 		errx(1, "io_uring: cannot register a file");
-	b->buffers = aligned_alloc(4096, (size_t)MAX_DEPTH * MAX_LEN);
-	assert(b->buffers);
+	/* The same kind of memory as a guest's: huge pages make a difference. */
+	if (gmem_map(&b->mem, &range, 1, &e) < 0)
+		errx(1, "%s", e.msg);
+	b->buffers = gmem_slice(&b->mem, GPA(0), range.len);
 	memset(b->buffers, 1, (size_t)MAX_DEPTH * MAX_LEN);
 }
 
