@@ -39,6 +39,8 @@ SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer -DSANITIZED=1)
 CFLAGS ?= -O2 -g
 ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -I$(BUILD)/gen -pthread $(WARN) $(HARDEN) $(SANFLAGS) $(CFLAGS)
+# Static, so that vmm needs no library but libc at run time.
+LIBURING := -l:liburing.a
 ALL_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(SANFLAGS) $(LDFLAGS)
 
 # --- sources ---------------------------------------------------------------
@@ -110,7 +112,7 @@ $(foreach l,$(LIBS),$(eval $(call archive,$(l))))
 
 $(BUILD)/vmm: $(call obj,vmm/main.c) $(ARCHIVES)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING)
 
 # --- generated -------------------------------------------------------------
 
@@ -147,7 +149,7 @@ $(BUILD)/tests/kvm-probe: $(BUILD)/obj/tests/kvm-probe.o
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) $(ARCHIVES)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBURING)
 
 test-programs: $(UNITS)
 
@@ -181,9 +183,14 @@ $(BUILD)/obj/tests/bench/preload.o: EXTRA_CFLAGS = -fPIC
 $(BUILD)/bench/preload.so: $(BUILD)/obj/tests/bench/preload.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) -shared $(SANFLAGS) $(LDFLAGS) -o $@ $^
+# The disks' page drives the real device in a fake machine.
+$(BUILD)/bench/disks: $(BUILD)/obj/tests/bench/disks.o \
+		$(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING)
 bench: all guests $(BENCHES)
 	@tests/setup bench
 	@tests/bench/run
@@ -200,7 +207,7 @@ fuzz-programs: $(FUZZERS)
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBURING)
 
 # --- the rest --------------------------------------------------------------
 

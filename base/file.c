@@ -29,6 +29,13 @@ static bool inherited_fd(const char *path, int *ret_fd)
 	return true;
 }
 
+bool file_is_inherited(const char *path)
+{
+	int fd;
+
+	return inherited_fd(path, &fd);
+}
+
 /* What an fd with these status flags cannot do of what @flags ask for. */
 static const char *missing_access(int have, int flags)
 {

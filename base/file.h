@@ -8,6 +8,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,9 @@ int file_open_regular(const char *what, const char *path, int flags, uint64_t *r
  * stderr that is not close-on-exec, which all of ours are.
  */
 int file_close_inherited(struct err *err);
+
+/* Whether @path is exactly /proc/self/fd/N: an inherited descriptor's name. */
+bool file_is_inherited(const char *path);
 
 /* Read exactly @len bytes at @off; -ENODATA when the file ends before that. */
 int file_read_at(int fd, void *buf, size_t len, uint64_t off);

@@ -4,7 +4,12 @@
  * A device is a file that defines one struct dev_class; devices/list.h and
  * virtio/list.h name the classes. create() runs before the process is jailed:
  * it opens what the configuration names and claims windows, and must not touch
- * guest memory, which is mapped later. From then on the machine calls
+ * guest memory, which is mapped later, nor make a thread or an io_uring, for the
+ * process will fork. From then on the machine calls
+ *   - prepare in the VM's own process, guest memory mapped, before it is jailed;
+ *   - thread_start and thread_stop (DEV_THREAD) first and last on the thread that
+ *     runs host->loop: the one before that thread is jailed, the other when its loop
+ *     has ended;
  *   - read and write on vCPU threads, with dev->lock held, for accesses that
  *     lie within one window: @off is relative to it, @len is 1 to 8;
  *   - watches of host->loop on the thread that runs that loop, no lock held;
@@ -67,6 +72,11 @@ struct dev_class {
 	 */
 	int (*create)(const void *cfg, const struct dev_host *host,
 		      struct device **ret_dev, struct err *err);
+
+	/* NULL: nothing to do. Errors: as create(). */
+	int (*prepare)(struct device *dev, struct err *err);
+	int (*thread_start)(struct device *dev, struct err *err);
+	void (*thread_stop)(struct device *dev);
 
 	/* NULL: reads give all ones (zeroed for the device), writes vanish. */
 	void (*read)(struct device *dev, unsigned win, uint64_t off, void *buf,

@@ -5,9 +5,10 @@
 #include "disk/disk.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/bytes.h"
-#include "disk/raw.h"
+#include "disk/format.h"
 
 int disk_open(const struct disk_cfg *cfg, struct disk **ret_disk, struct err *err)
 {
@@ -18,7 +19,7 @@ int disk_open(const struct disk_cfg *cfg, struct disk **ret_disk, struct err *er
 	if (bs < 512 || bs > 4096 || (bs & (bs - 1)))
 		return err_set(err, -EINVAL,
 			       "block-size=%u: must be 512, 1024, 2048 or 4096", bs);
-	r = raw_open(cfg, &d, err);
+	r = format_open(cfg, 0, &d, err);
 	if (r < 0)
 		return r;
 	/* A guest could never reach the tail, and nobody would notice. */
@@ -42,46 +43,83 @@ int disk_open(const struct disk_cfg *cfg, struct disk **ret_disk, struct err *er
 
 void disk_close(struct disk *d)
 {
-	if (d)
-		d->ops->close(d);
+	char *name;
+
+	if (!d)
+		return;
+	name = d->name;
+	d->ops->close(d);
+	free(name);
 }
 
-static int check(const struct disk *d, uint64_t off, const struct iovec *iov,
-		 unsigned n)
+int disk_attach(struct disk *d, struct engine *engine, struct err *err)
 {
-	uint64_t len = 0;
-
-	for (unsigned i = 0; i < n; i++)
-		if (__builtin_add_overflow(len, iov[i].iov_len, &len))
-			return -EINVAL;
-	if (!range_within(off, len, d->size) || ((off | len) & (d->align - 1)))
-		return -EINVAL;
-	return 0;
+	return d->ops->attach ? d->ops->attach(d, engine, err) : 0;
 }
 
-int disk_read(struct disk *d, uint64_t off, const struct iovec *iov, unsigned n)
+static void flush_done(struct disk_req *req, int result)
 {
-	int r = check(d, off, iov, n);
+	struct disk *d = req->flushed;
 
-	return r < 0 ? r : d->ops->read(d, off, iov, n);
-}
-
-int disk_write(struct disk *d, uint64_t off, const struct iovec *iov, unsigned n)
-{
-	int r = d->read_only ? -EROFS : check(d, off, iov, n);
-
-	return r < 0 ? r : d->ops->write(d, off, iov, n);
-}
-
-int disk_flush(struct disk *d)
-{
-	if (d->read_only)
-		return 0;
 	/*
 	 * The kernel reports a write-back error once per open file and drops the
 	 * pages: a later fdatasync() that succeeds says nothing about them.
 	 */
-	if (!d->flush_err)
-		d->flush_err = d->ops->flush(d);
-	return d->flush_err;
+	if (result < 0 && !d->flush_err)
+		d->flush_err = result;
+	req->flushed = NULL;
+	req->done = req->flush_done;
+	req->done(req, d->flush_err);
+}
+
+static void flush(struct disk *d, struct disk_req *req)
+{
+	if (d->read_only || d->flush_err) {
+		req->done(req, d->read_only ? 0 : d->flush_err);
+		return;
+	}
+	/* One that comes from a disk above, unchanged, is remembered up there. */
+	if (!req->flushed) {
+		req->flushed = d;
+		req->flush_done = req->done;
+		req->done = flush_done;
+	}
+	d->ops->submit(d, req);
+}
+
+void disk_submit(struct disk *d, struct disk_req *req)
+{
+	if (req->op == DISK_FLUSH) {
+		flush(d, req);
+		return;
+	}
+	if (req->op != DISK_READ && d->read_only) {
+		req->done(req, -EROFS);
+		return;
+	}
+	if (!range_within(req->off, req->len, d->size) ||
+	    ((req->off | req->len) & (d->align - 1))) {
+		req->done(req, -EINVAL);
+		return;
+	}
+	if (req->len == 0 || (req->op == DISK_DISCARD && !d->sparse)) {
+		req->done(req, 0);
+		return;
+	}
+	if (!d->sparse)
+		req->unmap = false;
+	d->ops->submit(d, req);
+}
+
+int disk_resize(struct disk *d, uint64_t size, struct err *err)
+{
+	if (d->read_only)
+		return err_set(err, -EROFS, "image %s: is read-only", d->name);
+	if (!d->ops->resize)
+		return err_set(err, -ENOTSUP, "image %s: a %s image cannot be resized",
+			       d->name, d->ops->name);
+	if (size == 0 || size > INT64_MAX || (size & (d->align - 1)))
+		return err_set(err, -EINVAL, "image %s: cannot be %llu bytes long",
+			       d->name, (unsigned long long)size);
+	return d->ops->resize(d, size, err);
 }

@@ -1,163 +1,114 @@
 /*
- * Raw images; see raw.h. Synchronous: the caller's thread waits for the host.
+ * Raw images; see raw.h. The engine does the work: here is what a file needs before
+ * and between.
  *
  * Direct I/O: the host wants offsets and lengths aligned, which the disk passes
  * on as disk.align, and memory aligned, which a guest's buffers need not be:
  * such requests go through a bounce buffer.
  *
- * The size is the one at opening. A file that shrinks meanwhile gives -EIO for
- * reads past its new end.
+ * The size is the one at opening or resizing. A file that shrinks meanwhile gives -EIO
+ * for reads past its new end.
  *
- * System calls after opening: preadv, pwritev, fdatasync.
+ * System calls after opening: the engine's; ftruncate, fallocate and ioctl of
+ * disk_resize().
  */
 #include "disk/raw.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "disk/bounce.h"
+#include "disk/engine.h"
 
 #define MAX_ALIGN 4096u
-#define BOUNCE_SIZE (256u << 10) /* a multiple of MAX_ALIGN */
+#define LOCK_TRIES 30
+#define LOCK_PAUSE_MS 10
 
 struct raw {
-	struct disk disk;
+	struct disk disk; /* first */
 	int fd;
-	uint32_t mem_align; /* direct I/O: of the buffers' addresses */
-	unsigned char *bounce; /* direct I/O, else NULL */
+	bool is_block; /* a block device */
+	uint32_t mem_align; /* direct I/O: of the buffers' addresses; else 1 */
+	struct engine *engine; /* NULL until attached */
+	unsigned file; /* of the engine */
+	struct bounce *bounce; /* where mem_align or disk.align ask for it */
 };
 
 /* --- requests -------------------------------------------------------------- */
 
-/* All of it, however the host cuts it up. */
-static int transfer(const struct raw *r, bool write, uint64_t off,
-		    const struct iovec *iov, unsigned n)
+static int raw_attach(struct disk *d, struct engine *engine, struct err *err)
 {
-	size_t done = 0; /* of iov[0] */
+	struct raw *r = (struct raw *)d;
+	int file = engine_file(engine, r->fd, err);
 
-	for (;;) {
-		struct iovec rest;
-		const struct iovec *v;
-		ssize_t len;
-		int count;
+	if (file < 0)
+		return err_prefix(err, file, "image %s", d->name);
+	r->engine = engine;
+	r->file = (unsigned)file;
+	if (r->mem_align > 1 || d->align > 1) {
+		int ret = bounce_new(engine, r->file, &r->bounce);
 
-		while (n > 0 && done >= iov->iov_len) {
-			done -= iov->iov_len;
-			iov++;
-			n--;
-		}
-		if (n == 0)
-			return 0;
-		v = iov;
-		count = n < IOV_MAX ? (int)n : IOV_MAX;
-		if (done > 0) {
-			rest.iov_base = (char *)iov->iov_base + done;
-			rest.iov_len = iov->iov_len - done;
-			v = &rest;
-			count = 1;
-		}
-		len = write ? pwritev(r->fd, v, count, (off_t)off)
-			    : preadv(r->fd, v, count, (off_t)off);
-		if (len < 0 && errno == EINTR)
-			continue;
-		if (len < 0)
-			return -errno;
-		if (len == 0) /* the file has shrunk */
-			return -EIO;
-		done += (size_t)len;
-		off += (uint64_t)len;
-	}
-}
-
-/* Copy @len bytes between @buf and the buffers at @iov, @skip bytes into the first. */
-static void copy_buffers(bool gather, const struct iovec **iov, size_t *skip,
-			 unsigned char *buf, size_t len)
-{
-	while (len > 0) {
-		unsigned char *p = (unsigned char *)(*iov)->iov_base + *skip;
-		size_t part = (*iov)->iov_len - *skip;
-
-		if (part > len)
-			part = len;
-		if (gather)
-			memcpy(buf, p, part);
-		else
-			memcpy(p, buf, part);
-		buf += part;
-		len -= part;
-		*skip += part;
-		if (*skip == (*iov)->iov_len) {
-			(*iov)++;
-			*skip = 0;
-		}
-	}
-}
-
-static int transfer_bounced(const struct raw *r, bool write, uint64_t off,
-			    const struct iovec *iov, uint64_t len)
-{
-	size_t skip = 0;
-
-	while (len > 0) {
-		size_t chunk = len < BOUNCE_SIZE ? len : BOUNCE_SIZE;
-		struct iovec v = { r->bounce, chunk };
-		int ret;
-
-		if (write)
-			copy_buffers(true, &iov, &skip, r->bounce, chunk);
-		ret = transfer(r, write, off, &v, 1);
 		if (ret < 0)
-			return ret;
-		if (!write)
-			copy_buffers(false, &iov, &skip, r->bounce, chunk);
-		off += chunk;
-		len -= chunk;
+			return err_sys(err, ret, "image %s", d->name);
 	}
 	return 0;
 }
 
-static int request(struct disk *d, bool write, uint64_t off, const struct iovec *iov,
-		   unsigned n)
+/* The kernel wants each piece of a vector to be whole blocks. */
+static bool needs_bounce(const struct raw *r, const struct disk_req *req)
+{
+	for (unsigned i = 0; i < req->n_iov; i++)
+		if (((uintptr_t)req->iov[i].iov_base & (r->mem_align - 1)) ||
+		    (req->iov[i].iov_len & (r->disk.align - 1)))
+			return true;
+	return false;
+}
+
+static void raw_submit(struct disk *d, struct disk_req *req)
+{
+	struct raw *r = (struct raw *)d;
+
+	if (r->bounce && (req->op == DISK_READ || req->op == DISK_WRITE) &&
+	    needs_bounce(r, req))
+		bounce_submit(r->bounce, req);
+	else
+		engine_submit(r->engine, r->file, req);
+}
+
+static int raw_resize(struct disk *d, uint64_t size, struct err *err)
 {
 	const struct raw *r = (const struct raw *)d;
-	bool bounce = false;
-	uint64_t len = 0;
+	uint64_t there;
 
-	for (unsigned i = 0; r->bounce && i < n; i++) {
-		/* The kernel wants each piece of a vector to be whole blocks. */
-		if (((uintptr_t)iov[i].iov_base & (r->mem_align - 1)) ||
-		    (iov[i].iov_len & (d->align - 1)))
-			bounce = true;
-		len += iov[i].iov_len;
+	if (r->is_block) {
+		/* Its size is not ours to change: only what of it is shown. */
+		if (ioctl(r->fd, BLKGETSIZE64, &there) < 0)
+			return err_sys(err, -errno, "image %s: cannot tell its size",
+				       d->name);
+		if (size > there)
+			return err_set(err, -ENOSPC,
+				       "image %s: the device is only %llu bytes long",
+				       d->name, (unsigned long long)there);
+	} else if (ftruncate(r->fd, (off_t)size) < 0) {
+		return err_sys(err, -errno, "image %s: cannot resize it", d->name);
+	} else if (!d->sparse && size > d->size &&
+		   fallocate(r->fd, 0, (off_t)d->size, (off_t)(size - d->size)) < 0) {
+		int ret = -errno;
+
+		(void)!ftruncate(r->fd, (off_t)d->size);
+		return err_sys(err, ret, "image %s: no room for %llu bytes", d->name,
+			       (unsigned long long)size);
 	}
-	return bounce ? transfer_bounced(r, write, off, iov, len)
-		      : transfer(r, write, off, iov, n);
-}
-
-static int raw_read(struct disk *d, uint64_t off, const struct iovec *iov, unsigned n)
-{
-	return request(d, false, off, iov, n);
-}
-
-static int raw_write(struct disk *d, uint64_t off, const struct iovec *iov, unsigned n)
-{
-	return request(d, true, off, iov, n);
-}
-
-static int raw_flush(struct disk *d)
-{
-	const struct raw *r = (const struct raw *)d;
-
-	while (fdatasync(r->fd) < 0)
-		if (errno != EINTR)
-			return -errno;
+	d->size = size;
 	return 0;
 }
 
@@ -167,15 +118,15 @@ static void raw_close(struct disk *d)
 
 	if (r->fd >= 0)
 		close(r->fd);
-	free(r->bounce);
+	bounce_free(r->bounce);
 	free(r);
 }
 
 static const struct disk_ops raw_ops = {
 	.name = "raw",
-	.read = raw_read,
-	.write = raw_write,
-	.flush = raw_flush,
+	.attach = raw_attach,
+	.submit = raw_submit,
+	.resize = raw_resize,
 	.close = raw_close,
 };
 
@@ -202,12 +153,11 @@ static int get_size(struct raw *r, const char *path, mode_t mode, struct err *er
 /* The smallest length that the host reads directly, or 0. */
 static uint32_t probe_align(const struct raw *r)
 {
-	for (uint32_t len = 512; len <= MAX_ALIGN; len *= 2) {
-		struct iovec v = { r->bounce, len };
+	AUTO_FREE void *buf = aligned_alloc(MAX_ALIGN, MAX_ALIGN);
 
-		if (preadv(r->fd, &v, 1, 0) >= 0)
+	for (uint32_t len = 512; buf && len <= MAX_ALIGN; len *= 2)
+		if (pread(r->fd, buf, len, 0) >= 0)
 			return len;
-	}
 	return 0;
 }
 
@@ -265,9 +215,29 @@ static int set_direct(struct raw *r, const char *path, int flags, struct err *er
 		close(r->fd);
 		r->fd = fd;
 	}
-	r->bounce = aligned_alloc(MAX_ALIGN, BOUNCE_SIZE);
-	if (!r->bounce)
-		return err_sys(err, -ENOMEM, "image %s", path);
+	return 0;
+}
+
+static int lock(const struct raw *r, const struct disk_cfg *cfg, struct err *err)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000l };
+	int how = (cfg->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB;
+
+	/*
+	 * The kernel lets go of the files of an io_uring a little after its process
+	 * was killed: whoever starts a VM again at once shall not notice.
+	 */
+	for (unsigned i = 0; flock(r->fd, how) < 0; i++) {
+		if (errno != EWOULDBLOCK)
+			return err_sys(err, -errno, "image %s: cannot lock it",
+				       cfg->path);
+		if (i == LOCK_TRIES)
+			return err_set(
+				err, -EBUSY,
+				"image %s: in use by another process or disk (lock)",
+				cfg->path);
+		nanosleep(&pause, NULL);
+	}
 	return 0;
 }
 
@@ -286,6 +256,7 @@ static int prepare(struct raw *r, const struct disk_cfg *cfg, struct err *err)
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return err_set(err, -EINVAL,
 			       "image %s: not a regular file or block device", path);
+	r->is_block = S_ISBLK(st.st_mode);
 	/* pwritev() on such a file ignores the offset. */
 	if (!cfg->read_only && (flags & O_APPEND))
 		return err_set(err, -EINVAL, "image %s: is open for appending", path);
@@ -299,14 +270,10 @@ static int prepare(struct raw *r, const struct disk_cfg *cfg, struct err *err)
 		if (ret < 0)
 			return ret;
 	}
-	if (cfg->lock &&
-	    flock(r->fd, (cfg->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) {
-		if (errno == EWOULDBLOCK)
-			return err_set(
-				err, -EBUSY,
-				"image %s: in use by another process or disk (lock)",
-				path);
-		return err_sys(err, -errno, "image %s: cannot lock it", path);
+	if (cfg->lock) {
+		ret = lock(r, cfg, err);
+		if (ret < 0)
+			return ret;
 	}
 	return get_size(r, path, st.st_mode, err);
 }
@@ -320,10 +287,14 @@ int raw_open(const struct disk_cfg *cfg, struct disk **ret_disk, struct err *err
 		return err_sys(err, -ENOMEM, "image %s", cfg->path);
 	r->disk.ops = &raw_ops;
 	r->disk.read_only = cfg->read_only;
-	r->disk.align = 1;
-	ret = prepare(r, cfg, err);
+	r->disk.sparse = cfg->sparse;
+	r->disk.align = r->mem_align = 1;
+	r->disk.name = strdup(cfg->path);
+	r->fd = -1;
+	ret = r->disk.name ? prepare(r, cfg, err)
+			   : err_sys(err, -ENOMEM, "image %s", cfg->path);
 	if (ret < 0) {
-		raw_close(&r->disk);
+		disk_close(&r->disk);
 		return ret;
 	}
 	*ret_disk = &r->disk;

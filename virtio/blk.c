@@ -1,39 +1,18 @@
 /*
- * virtio block device (virtio 1.2 section 5.2) over a disk image.
- *
- * Everything but start-up runs on the device's own thread, one request at a
- * time with io_lock held: what is in flight when a reset comes is complete when
- * the reset has the lock. What the guest asks for in vain, by rights or not,
- * ends in a status byte; only a request without room for one breaks the device.
+ * virtio block device (virtio 1.2 section 5.2) over a disk image: the device's life,
+ * its configuration and its options. Requests are in blk_io.c.
  */
-#include "virtio/blk.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "base/bytes.h"
-#include "base/log.h"
-#include "disk/disk.h"
-#include "virtio/virtio.h"
+#include "base/cleanup.h"
+#include "virtio/blk_io.h"
 
 #define BLK_ID 2
-#define BLK_QUEUES 16
 #define BLK_QUEUE_SIZE 256
 #define BLK_SEG_MAX (VQ_MAX_SEGS - 2) /* without header and status */
-
-#define BLK_F_SEG_MAX (1ull << 2)
-#define BLK_F_RO (1ull << 5)
-#define BLK_F_BLK_SIZE (1ull << 6)
-#define BLK_F_FLUSH (1ull << 9)
-#define BLK_F_MQ (1ull << 12)
-
-/* Section 5.2.6. */
-enum { BLK_T_IN = 0, BLK_T_OUT = 1, BLK_T_FLUSH = 4, BLK_T_GET_ID = 8 };
-enum { BLK_S_OK = 0, BLK_S_IOERR = 1, BLK_S_UNSUPP = 2 };
-#define BLK_HEADER_LEN 16 /* le32 type, le32 reserved, le64 sector */
-#define BLK_ID_LEN 20
 
 /* Device configuration, section 5.2.4: offsets of what is offered. */
 enum {
@@ -41,190 +20,181 @@ enum {
 	CONFIG_SEG_MAX = 12,
 	CONFIG_BLK_SIZE = 20,
 	CONFIG_NUM_QUEUES = 34,
-	CONFIG_LEN = 36,
+	CONFIG_MAX_DISCARD_SECTORS = 36,
+	CONFIG_MAX_DISCARD_SEG = 40,
+	CONFIG_DISCARD_SECTOR_ALIGNMENT = 44,
+	CONFIG_MAX_WRITE_ZEROES_SECTORS = 48,
+	CONFIG_MAX_WRITE_ZEROES_SEG = 52,
+	CONFIG_WRITE_ZEROES_MAY_UNMAP = 56,
+	CONFIG_LEN = 60,
 };
 
-struct blk {
-	struct virtio_dev v; /* first */
-	struct disk *disk;
-	unsigned char id[BLK_ID_LEN];
-	/* The request at hand; too large for a stack. Under io_lock. */
-	struct vq_chain chain;
-	struct iovec data[VQ_MAX_SEGS];
-	struct log_limit failed;
-};
+/* Of what Linux makes its granularity: 64 KiB. */
+#define DISCARD_SECTOR_ALIGNMENT 128
 
-/* Where the request's data goes or comes from; its sector as an offset. */
-static int find_data(struct blk *b, bool writable, uint64_t skip, uint64_t len,
-		     uint64_t sector, uint64_t *ret_off, unsigned *ret_n)
-{
-	if (sector > UINT64_MAX / 512 || len % 512)
-		return -EINVAL;
-	*ret_off = sector * 512;
-	*ret_n = vq_slices(&b->chain, writable, skip, len, b->data);
-	return 0;
-}
-
-static int blk_in(struct blk *b, uint64_t sector, uint64_t len)
-{
-	uint64_t off;
-	unsigned n;
-	int r = find_data(b, true, 0, len, sector, &off, &n);
-
-	return r < 0 ? r : disk_read(b->disk, off, b->data, n);
-}
-
-static int blk_out(struct blk *b, uint64_t sector, uint64_t len)
-{
-	uint64_t off;
-	unsigned n;
-	int r = find_data(b, false, BLK_HEADER_LEN, len, sector, &off, &n);
-
-	if (r == 0)
-		r = disk_write(b->disk, off, b->data, n);
-	/* To a driver that does not know of flushes, done means stable (5.2.6.2). */
-	if (r == 0 && !(b->v.acked & BLK_F_FLUSH))
-		r = disk_flush(b->disk);
-	return r;
-}
-
-/* Carry out b->chain. Returns the status; *ret_filled: bytes before it. */
-static uint8_t blk_request(struct blk *b, uint32_t *ret_filled)
-{
-	const struct vq_chain *c = &b->chain;
-	uint64_t in_len = c->in_len - 1; /* the status byte is the last one */
-	unsigned char header[BLK_HEADER_LEN];
-	uint32_t type;
-	uint64_t sector;
-	int r;
-
-	*ret_filled = 0;
-	if (vq_read(c, 0, header, sizeof(header)) < sizeof(header)) {
-		log_guest(&b->failed, b->v.dev.host->name, "request header too short");
-		return BLK_S_IOERR;
-	}
-	type = le32_get(header);
-	sector = le64_get(header + 8);
-
-	switch (type) {
-	case BLK_T_IN:
-		r = blk_in(b, sector, in_len);
-		if (r == 0)
-			*ret_filled = (uint32_t)in_len;
-		break;
-	case BLK_T_OUT:
-		r = blk_out(b, sector, c->out_len - BLK_HEADER_LEN);
-		break;
-	case BLK_T_FLUSH:
-		r = disk_flush(b->disk);
-		break;
-	case BLK_T_GET_ID:
-		*ret_filled = in_len < BLK_ID_LEN ? (uint32_t)in_len : BLK_ID_LEN;
-		vq_write(c, 0, b->id, *ret_filled);
-		r = 0;
-		break;
-	default:
-		return BLK_S_UNSUPP;
-	}
-	if (r == 0)
-		return BLK_S_OK;
-	log_guest(&b->failed, b->v.dev.host->name, "request %u at sector %llu: %s",
-		  type, (unsigned long long)sector, strerrordesc_np(-r));
-	return BLK_S_IOERR;
-}
+/* --- start and stop -------------------------------------------------------- */
 
 static void blk_kick(struct virtio_dev *v, unsigned n)
 {
+	blk_serve((struct blk *)v, n);
+}
+
+/* io_lock held. */
+static void blk_stop(struct virtio_dev *v)
+{
 	struct blk *b = (struct blk *)v;
-	struct vq *q = &v->queues[n];
-	/* Then let other queues, and whoever waits for io_lock, have a turn. */
-	unsigned budget = q->size;
-	int r;
 
-	do {
-		vq_kicks(q, false);
-		while ((r = vq_pop(q, &b->chain)) > 0) {
-			uint32_t filled;
-			uint8_t status;
-
-			if (loop_stopping(v->dev.host->loop))
-				return;
-			if (b->chain.in_len == 0) {
-				virtio_broken(v, "request without a status byte");
-				return;
-			}
-			status = blk_request(b, &filled);
-			vq_write(&b->chain, b->chain.in_len - 1, &status, 1);
-			vq_push(q, b->chain.head, filled + 1);
-			virtio_signal(v, n);
-			if (--budget == 0) {
-				if (vq_kicks(q, true))
-					eventfd_write(v->kick_fd, 1);
-				return;
-			}
-		}
-		if (r < 0) {
-			virtio_broken(v, q->why);
-			return;
-		}
-	} while (vq_kicks(q, true));
+	blk_quiesce(b);
+	b->waiting = 0;
 }
 
 static const struct virtio_ops blk_ops = {
 	.id = BLK_ID,
 	.pci_class = 0x018000, /* mass storage, other */
 	.kick = blk_kick,
+	.stop = blk_stop,
 };
+
+static int blk_prepare(struct device *dev, struct err *err)
+{
+	struct blk *b = (struct blk *)dev;
+	int r = engine_new((enum engine_kind)b->executor, &b->engine, err);
+
+	if (r == 0)
+		r = disk_attach(b->disk, b->engine, err);
+	if (r < 0)
+		return err_prefix(err, r, "%s", dev->host->name);
+	log_debug(dev->host->name, "image %s: %s, %s", b->disk->name,
+		  b->disk->ops->name, engine_name(b->engine));
+	return 0;
+}
+
+static int blk_thread_start(struct device *dev, struct err *err)
+{
+	struct blk *b = (struct blk *)dev;
+	int r = engine_start(b->engine, err);
+
+	if (r < 0)
+		return r;
+	AUTO_LOCK(&b->v.io_lock);
+	b->thread = pthread_self();
+	b->has_thread = true;
+	return loop_add(dev->host->loop, engine_fd(b->engine), EPOLLIN | EPOLLET,
+			blk_complete, b, &b->watch, err);
+}
+
+/* Whoever resets the device now has nothing to wait for. */
+static void blk_thread_stop(struct device *dev)
+{
+	struct blk *b = (struct blk *)dev;
+	AUTO_LOCK(&b->v.io_lock);
+
+	b->paused = true;
+	if (!b->has_thread)
+		return;
+	blk_quiesce(b);
+	loop_del(TAKE_PTR(b->watch));
+	engine_stop(b->engine);
+	b->has_thread = false;
+}
 
 static void blk_free(struct device *dev)
 {
 	struct blk *b = (struct blk *)dev;
 
 	virtio_free(&b->v);
+	loop_del(b->watch);
+	engine_free(b->engine);
 	disk_close(b->disk);
+	pthread_cond_destroy(&b->idle);
+	free(b->reqs);
 	free(b);
 }
 
-static int blk_create(const void *cfg_, const struct dev_host *host,
-		      struct device **ret_dev, struct err *err)
+int virtio_blk_resize(struct device *dev, uint64_t size, struct err *err)
 {
-	const struct virtio_blk_cfg *cfg = cfg_;
-	const struct disk_cfg disk_cfg = {
-		.path = cfg->path,
-		.read_only = cfg->read_only,
-		.direct = cfg->direct,
-		.lock = cfg->lock,
-		.block_size = (uint32_t)cfg->block_size,
-	};
-	size_t id_len = cfg->id ? strlen(cfg->id) : 0;
-	struct disk *disk;
-	struct blk *b;
+	struct blk *b = (struct blk *)dev;
 	int r;
 
-	r = disk_open(&disk_cfg, &disk, err);
+	if (size % b->block_size)
+		return err_set(err, -EINVAL,
+			       "image %s: %llu is not a multiple of block-size=%u",
+			       b->disk->name, (unsigned long long)size, b->block_size);
+	AUTO_LOCK(&dev->lock);
+	pthread_mutex_lock(&b->v.io_lock);
+	b->paused = true;
+	blk_quiesce(b);
+	r = disk_resize(b->disk, size, err);
+	b->paused = false;
+	/* What came meanwhile was left in the queues. */
+	blk_come_back(b);
+	pthread_mutex_unlock(&b->v.io_lock);
 	if (r < 0)
 		return r;
-	b = calloc(1, sizeof(*b));
-	if (!b) {
-		disk_close(disk);
-		return err_sys(err, -ENOMEM, "image %s", cfg->path);
-	}
-	b->disk = disk;
-	if (id_len > 0)
-		memcpy(b->id, cfg->id, id_len < BLK_ID_LEN ? id_len : BLK_ID_LEN);
+	le64_put(b->v.config + CONFIG_CAPACITY, size / 512);
+	virtio_config_changed(&b->v);
+	return 0;
+}
 
-	b->v.offered = BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_MQ |
-		       (disk->read_only ? BLK_F_RO : BLK_F_FLUSH);
+/* --- creation -------------------------------------------------------------- */
+
+static void set_config(struct blk *b)
+{
+	const struct disk *disk = b->disk;
+	uint8_t *c = b->v.config;
+
+	b->v.offered = BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_MQ;
+	if (disk->read_only)
+		b->v.offered |= BLK_F_RO;
+	else
+		b->v.offered |= BLK_F_FLUSH | BLK_F_WRITE_ZEROES;
+	if (!disk->read_only && disk->sparse)
+		b->v.offered |= BLK_F_DISCARD;
 	b->v.n_queues = BLK_QUEUES;
 	for (unsigned i = 0; i < BLK_QUEUES; i++)
 		b->v.queue_size[i] = BLK_QUEUE_SIZE;
 	b->v.config_len = CONFIG_LEN;
-	le64_put(b->v.config + CONFIG_CAPACITY, disk->size / 512);
-	le32_put(b->v.config + CONFIG_SEG_MAX, BLK_SEG_MAX);
-	le32_put(b->v.config + CONFIG_BLK_SIZE, disk_cfg.block_size);
-	le16_put(b->v.config + CONFIG_NUM_QUEUES, BLK_QUEUES);
+	le64_put(c + CONFIG_CAPACITY, disk->size / 512);
+	le32_put(c + CONFIG_SEG_MAX, BLK_SEG_MAX);
+	le32_put(c + CONFIG_BLK_SIZE, b->block_size);
+	le16_put(c + CONFIG_NUM_QUEUES, BLK_QUEUES);
+	if (b->v.offered & BLK_F_DISCARD) {
+		le32_put(c + CONFIG_MAX_DISCARD_SECTORS, UINT32_MAX);
+		le32_put(c + CONFIG_MAX_DISCARD_SEG, BLK_MAX_RANGES);
+		le32_put(c + CONFIG_DISCARD_SECTOR_ALIGNMENT, DISCARD_SECTOR_ALIGNMENT);
+	}
+	if (b->v.offered & BLK_F_WRITE_ZEROES) {
+		le32_put(c + CONFIG_MAX_WRITE_ZEROES_SECTORS, UINT32_MAX);
+		le32_put(c + CONFIG_MAX_WRITE_ZEROES_SEG, BLK_MAX_RANGES);
+		c[CONFIG_WRITE_ZEROES_MAY_UNMAP] = disk->sparse;
+	}
+}
 
-	r = virtio_init(&b->v, &virtio_blk_class, &blk_ops, host, err);
+int virtio_blk_new(const struct virtio_blk_cfg *cfg, struct disk *disk,
+		   const struct dev_host *host, struct device **ret_dev,
+		   struct err *err)
+{
+	size_t id_len = cfg->id ? strlen(cfg->id) : 0;
+	struct blk *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b) {
+		disk_close(disk);
+		return err_sys(err, -ENOMEM, "%s", host->name);
+	}
+	b->disk = disk;
+	b->executor = cfg->executor;
+	b->block_size = (uint32_t)cfg->block_size;
+	pthread_cond_init(&b->idle, NULL);
+	if (id_len > 0)
+		memcpy(b->id, cfg->id, id_len < BLK_ID_LEN ? id_len : BLK_ID_LEN);
+	set_config(b);
+	/* A megabyte, of which only what a guest's depth needs is ever touched. */
+	b->reqs = calloc(BLK_MAX_IN_FLIGHT, sizeof(*b->reqs));
+	if (b->reqs)
+		r = virtio_init(&b->v, &virtio_blk_class, &blk_ops, host, err);
+	else
+		r = err_sys(err, -ENOMEM, "%s", host->name);
 	if (r < 0) {
 		blk_free(&b->v.dev);
 		return r;
@@ -233,17 +203,56 @@ static int blk_create(const void *cfg_, const struct dev_host *host,
 	return 0;
 }
 
+static int blk_create(const void *cfg_, const struct dev_host *host,
+		      struct device **ret_dev, struct err *err)
+{
+	const struct virtio_blk_cfg *cfg = cfg_;
+	const struct disk_cfg disk_cfg = {
+		.path = cfg->path,
+		.format = cfg->format,
+		.read_only = cfg->read_only,
+		.direct = cfg->direct,
+		.lock = cfg->lock,
+		.sparse = cfg->sparse,
+		.block_size = (uint32_t)cfg->block_size,
+	};
+	struct disk *disk;
+	int r = disk_open(&disk_cfg, &disk, err);
+
+	return r < 0 ? r : virtio_blk_new(cfg, disk, host, ret_dev, err);
+}
+
+static const char *const formats[] = {
+	[DISK_AUTO] = "auto",
+	[DISK_RAW] = "raw",
+	[DISK_COMPOSITE] = "composite",
+	[DISK_SPARSE] = "sparse",
+	NULL,
+};
+static const char *const executors[] = {
+	[ENGINE_AUTO] = "auto",
+	[ENGINE_URING] = "uring",
+	[ENGINE_SYNC] = "epoll",
+	NULL,
+};
+
 static const struct opt blk_opts[] = {
 	{ .key = "path",
 	  .type = OPT_STR,
 	  .flags = OPT_FIRST | OPT_REQUIRED,
 	  .offset = offsetof(struct virtio_blk_cfg, path),
 	  .arg = "PATH",
-	  .help = "raw image: a file or block device whose size is a multiple of block-size" },
+	  .help = "image: a file or block device whose size is a multiple of block-size" },
 	{ .key = "ro",
 	  .type = OPT_BOOL,
 	  .offset = offsetof(struct virtio_blk_cfg, read_only),
 	  .help = "the guest may only read" },
+	{ .key = "format",
+	  .type = OPT_ENUM,
+	  .offset = offsetof(struct virtio_blk_cfg, format),
+	  .names = formats,
+	  .def = DISK_AUTO,
+	  .help = "of the image; auto looks for the magic of composite and sparse only where no guest can have written it, in read-only images, and refuses a writable image with one; a composite found that way may name /proc/self/fd/N only, and writable components are raw always" },
 	{ .key = "id",
 	  .type = OPT_STR,
 	  .offset = offsetof(struct virtio_blk_cfg, id),
@@ -255,6 +264,11 @@ static const struct opt blk_opts[] = {
 	  .type = OPT_BOOL,
 	  .offset = offsetof(struct virtio_blk_cfg, direct),
 	  .help = "go past the host's page cache" },
+	{ .key = "sparse",
+	  .type = OPT_BOOL,
+	  .offset = offsetof(struct virtio_blk_cfg, sparse),
+	  .def = 1,
+	  .help = "what the guest discards becomes holes in the image" },
 	{ .key = "lock",
 	  .type = OPT_BOOL,
 	  .offset = offsetof(struct virtio_blk_cfg, lock),
@@ -269,6 +283,12 @@ static const struct opt blk_opts[] = {
 	  .def = 512,
 	  .arg = "BYTES",
 	  .help = "logical block size that the guest sees: a power of two" },
+	{ .key = "async-executor",
+	  .type = OPT_ENUM,
+	  .offset = offsetof(struct virtio_blk_cfg, executor),
+	  .names = executors,
+	  .def = ENGINE_AUTO,
+	  .help = "uring: by io_uring; epoll: by one system call after the other; auto: by io_uring where the host has it" },
 	{ .key = NULL },
 };
 
@@ -279,6 +299,9 @@ const struct dev_class virtio_blk_class = {
 	.opts = blk_opts,
 	.cfg_size = sizeof(struct virtio_blk_cfg),
 	.create = blk_create,
+	.prepare = blk_prepare,
+	.thread_start = blk_thread_start,
+	.thread_stop = blk_thread_stop,
 	.read = virtio_read,
 	.write = virtio_write,
 	.reset = virtio_reset,

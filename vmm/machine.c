@@ -315,6 +315,19 @@ static int make_vcpus(struct machine *m, const struct boot_state *state,
 	return r;
 }
 
+static int prepare_devices(struct machine *m, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->n_devices; i++) {
+		struct device *dev = m->devices[i].dev;
+
+		if (dev->class->prepare)
+			r = dev->class->prepare(dev, err);
+	}
+	return r;
+}
+
 int machine_load(struct machine *m, struct err *err)
 {
 	struct host *h = &m->host;
@@ -344,6 +357,8 @@ int machine_load(struct machine *m, struct err *err)
 		r = boot_load(&h->mem, &boot, &state, err);
 	if (r == 0)
 		r = make_vcpus(m, &state, err);
+	if (r == 0)
+		r = prepare_devices(m, err);
 	if (r < 0)
 		return r;
 	cleanup_close(&m->kernel.fd);
@@ -405,11 +420,21 @@ static void *worker_thread(void *arg)
 {
 	struct host_device *d = arg;
 	struct machine *m = d->host->machine;
+	const struct dev_class *class = d->dev->class;
 	struct err err;
+	int r = 0;
 
 	prctl(PR_SET_NAME, d->name, 0, 0, 0);
-	if (enter_jail(m, JAIL_WORKER) == 0 && loop_run(d->own_loop, &err) < 0)
+	if (class->thread_start)
+		r = class->thread_start(d->dev, &err);
+	if (r == 0 && enter_jail(m, JAIL_WORKER) < 0)
+		return NULL;
+	if (r == 0)
+		r = loop_run(d->own_loop, &err);
+	if (r < 0)
 		machine_end(m, VM_END_ERROR, 0, "%s: %s", d->name, err.msg);
+	if (class->thread_stop)
+		class->thread_stop(d->dev);
 	return NULL;
 }
 

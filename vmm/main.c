@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "vmm/config.h"
+#include "vmm/create_composite.h"
 #include "vmm/exit.h"
 #include "vmm/jail.h"
 #include "vmm/machine.h"
@@ -35,6 +36,8 @@ __attribute__((visibility("default"))) const char *__asan_default_options(void)
 static const char usage[] =
 	"Usage: vmm run [OPTION]... KERNEL   boot a kernel in a VM\n"
 	"       vmm run --help               all options\n"
+	"       vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
+	"                                    make a disk of files as partitions\n"
 	"       vmm --version\n";
 
 static void complain(const struct err *err)
@@ -163,6 +166,8 @@ int main(int argc, char **argv)
 	}
 	if (argc >= 2 && !strcmp(argv[1], "run"))
 		return run_command(argv + 2, null_fd);
+	if (argc >= 2 && !strcmp(argv[1], "create_composite"))
+		return create_composite(argv + 2);
 	if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		fputs(usage, stdout);
 		return EXIT_STOP;

@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <seccomp.h>
 #include <signal.h>

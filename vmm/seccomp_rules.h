@@ -53,10 +53,21 @@ RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
 RULE(M, timerfd_settime)
 RULE(M, getrandom)
 
-/* Disk images. */
+/*
+ * Disk images. An io_uring is made and restricted before the filters, and enabled
+ * by the worker before its own: no io_uring_setup, and io_uring_register only to give
+ * its files up. Where there is none, and for what it turns down, the other calls.
+ */
+RULE(W, io_uring_enter)
+RULE_EQ(W, io_uring_register, 1, IORING_UNREGISTER_FILES)
 RULE(W, preadv)
 RULE(W, pwritev)
 RULE(W, fdatasync)
+RULE(W, fallocate)
+/* Resizing a disk. */
+RULE(M, ftruncate)
+RULE(M, fallocate)
+RULE_EQ(M, ioctl, 1, BLKGETSIZE64)
 
 /* Our own bugs: what assert() says, and abort(). */
 RULE_EQ(M | V | W, tgkill, 2, SIGABRT)

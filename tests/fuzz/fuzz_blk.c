@@ -6,8 +6,9 @@
  *   - raw: that many descriptors as the ring has them, and a head;
  *   - otherwise: the 16 bytes of a header, and two bytes for each descriptor:
  *     length and, in the top bit, whether it is writable.
- * As long as there was no raw request, which may make the device overwrite rings
- * and headers, what comes back is held against what the specification wants.
+ * The image's requests are carried out by system calls, so all is over when the loop
+ * is quiet. As long as there was no raw request, which may make the device overwrite
+ * rings and headers, what comes back is held against what the specification wants.
  */
 #undef NDEBUG
 #include <assert.h>
@@ -20,6 +21,7 @@
 
 #include "base/bytes.h"
 #include "tests/unit/fake_driver.h"
+#include "disk/engine.h"
 #include "virtio/blk.h"
 
 #define QUEUES 4
@@ -27,7 +29,8 @@
 #define SECTORS 64u
 #define SPAN (1u << 15) /* more than a descriptor's 15 bits of length */
 
-enum { IN = 0, OUT = 1, FLUSH = 4, GET_ID = 8 };
+enum { IN = 0, OUT = 1, FLUSH = 4, GET_ID = 8, DISCARD = 11, WRITE_ZEROES = 13 };
+#define MAX_RANGES 32
 enum { OK = 0, IOERR = 1, UNSUPP = 2 };
 
 struct input {
@@ -46,8 +49,15 @@ static void set_up(void)
 {
 	static char path[32], id[] = "fuzz";
 	static struct virtio_blk_cfg cfg[2] = {
-		{ .path = path, .id = id, .block_size = 512 },
-		{ .path = path, .read_only = true, .block_size = 512 },
+		{ .path = path,
+		  .id = id,
+		  .block_size = 512,
+		  .sparse = true,
+		  .executor = ENGINE_SYNC },
+		{ .path = path,
+		  .read_only = true,
+		  .block_size = 512,
+		  .executor = ENGINE_SYNC },
 	};
 
 	image = memfd_create("image", 0);
@@ -57,6 +67,10 @@ static void set_up(void)
 	for (unsigned i = 0; i < 2; i++) {
 		int r = virtio_blk_class.create(&cfg[i], &host.host, &disks[i], NULL);
 
+		assert(r == 0);
+		r = virtio_blk_class.prepare(disks[i], NULL);
+		assert(r == 0);
+		r = virtio_blk_class.thread_start(disks[i], NULL);
 		assert(r == 0);
 	}
 	buffers = fake_alloc(&host, MAX_DESCS * SPAN, 1);
@@ -68,8 +82,12 @@ static void start(unsigned settings)
 	uint64_t features;
 
 	host.next_alloc = first_free;
-	fake_driver_find(&driver, &host, 2, settings & 1);
-	fake_driver_reset(&driver);
+	/* Both: the other one's rings lie where the new ones will. */
+	for (unsigned i = 0; i < 2; i++) {
+		fake_driver_find(&driver, &host, 2, (settings & 1) ^ 1 ^ i);
+		fake_driver_reset(&driver);
+	}
+	fake_run(&host);
 	features = fake_driver_offered(&driver);
 	if (settings & 2)
 		features &= ~VIRTIO_F_EVENT_IDX;
@@ -118,8 +136,33 @@ static void raw_request(struct input *in, unsigned q, unsigned n)
 	fake_kick(&driver, q);
 }
 
-/* The status that is right for a request with this header and these lengths. */
-static uint8_t expected(const uint8_t *header, uint32_t out, uint32_t in, bool ro)
+/*
+ * The status that is right for @len bytes of ranges, which the request has in its
+ * readable segments behind the header.
+ */
+static uint8_t expected_ranges(uint32_t type, const uint8_t *p, uint32_t len)
+{
+	bool fits = true;
+
+	if (len == 0 || len % 16 || len > MAX_RANGES * 16)
+		return IOERR;
+	for (; len > 0; p += 16, len -= 16) {
+		uint64_t sector = le64_get(p);
+
+		if (le32_get(p + 12) & ~(type == DISCARD ? 0u : 1u))
+			return UNSUPP;
+		if (sector > SECTORS || le32_get(p + 8) > SECTORS - sector)
+			fits = false;
+	}
+	return fits ? OK : IOERR;
+}
+
+/*
+ * The status that is right for a request with this header and these lengths; @ranges:
+ * the readable bytes behind the header, as many as matter.
+ */
+static uint8_t expected(const uint8_t *header, const uint8_t *ranges, uint32_t out,
+			uint32_t in, bool ro)
 {
 	uint64_t sector = le64_get(header + 8);
 	uint32_t len;
@@ -130,6 +173,10 @@ static uint8_t expected(const uint8_t *header, uint32_t out, uint32_t in, bool r
 	case FLUSH:
 	case GET_ID:
 		return OK;
+	case DISCARD:
+	case WRITE_ZEROES:
+		return ro ? UNSUPP
+			  : expected_ranges(le32_get(header), ranges, out - 16);
 	case IN:
 		len = in - 1;
 		break;
@@ -150,8 +197,8 @@ static void request(struct input *in, unsigned q, unsigned n, bool ro, bool chec
 {
 	struct fake_vq *vq = &driver.q[q];
 	const volatile struct fake_used_elem *used;
-	uint8_t header[16], lens[2 * MAX_DESCS], *last = NULL;
-	uint32_t out_len = 0, in_len = 0, put = 0;
+	uint8_t header[16], lens[2 * MAX_DESCS], ranges[MAX_RANGES * 16], *last = NULL;
+	uint32_t out_len = 0, in_len = 0, put = 0, kept = 0;
 	bool ordered = true;
 	uint8_t want;
 
@@ -175,6 +222,13 @@ static void request(struct input *in, unsigned q, unsigned n, bool ro, bool chec
 			out_len += len;
 			memcpy(p, header + put, part);
 			put += part;
+			/* What the device will find behind the header. */
+			p += part;
+			part = len - part;
+			if (part > sizeof(ranges) - kept)
+				part = sizeof(ranges) - kept;
+			memcpy(ranges + kept, p, part);
+			kept += part;
 		}
 		vq->desc[i].addr = gpa.v;
 		vq->desc[i].len = len;
@@ -195,7 +249,7 @@ static void request(struct input *in, unsigned q, unsigned n, bool ro, bool chec
 	assert(vq->used[1] == vq->avail_idx);
 	used = (const volatile struct fake_used_elem *)&vq->used[2];
 	used += (uint16_t)(vq->avail_idx - 1) % vq->size;
-	want = expected(header, out_len, in_len, ro);
+	want = expected(header, ranges, out_len, in_len, ro);
 	assert(*last == want);
 	assert(used->id == 0);
 	assert(used->len >= 1 && used->len <= in_len);

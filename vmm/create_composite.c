@@ -1,0 +1,105 @@
+/* vmm create_composite; see create_composite.h and disk/composite_create.h. */
+#include "vmm/create_composite.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/exit.h"
+
+static const char help[] =
+	"Usage: vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
+	"Make PATH, a composite disk: a GPT disk whose partitions are the files, in that\n"
+	"order. Beside it PATH.header, PATH.footer and PATH.filler hold what is around them.\n"
+	"\n"
+	"  LABEL     the partition's name, cut after 36 characters; all differ\n"
+	"  FILE      raw, Android sparse (not writable), or a block device\n"
+	"  writable  the guest may write; then FILE is taken as raw, and its size must be\n"
+	"            a multiple of 4096 (others are filled up with zeroes)\n"
+	"  GUID      of the partition; without it a random one, LABEL:FILE::GUID for one\n"
+	"            that is not writable\n"
+	"\n"
+	"Relative names are relative to the current folder. PATH works from any folder; where\n"
+	"it is itself in the current one, it can be moved together with the files.\n"
+	"Use it with: vmm run --block PATH,format=composite\n";
+
+int create_composite_parse(char *text, struct composite_source *ret, struct err *err)
+{
+	struct composite_source s = { 0 };
+	char *field[4] = { NULL }, *rest = text;
+	size_t n = 0;
+
+	while (rest && n < 4)
+		field[n++] = strsep(&rest, ":");
+	if (rest)
+		return err_set(err, -EINVAL, "partition %s: has more than 4 fields",
+			       text);
+	if (n < 2 || !*field[0] || !*field[1])
+		return err_set(err, -EINVAL,
+			       "partition %s: must be LABEL:FILE[:writable][:GUID]",
+			       text);
+	s.label = field[0];
+	s.path = field[1];
+	if (field[2] && *field[2]) {
+		if (strcmp(field[2], "writable") != 0)
+			return err_set(
+				err, -EINVAL,
+				"partition %s: %s: only \"writable\" can stand there",
+				s.label, field[2]);
+		s.writable = true;
+	}
+	if (field[3] && (guid_parse(field[3], &s.guid) < 0 || guid_is_zero(&s.guid)))
+		return err_set(err, -EINVAL, "partition %s: %s is not a GUID", s.label,
+			       field[3]);
+	*ret = s;
+	return 0;
+}
+
+static int complain(const struct err *err, int status)
+{
+	fprintf(stderr, "vmm: create_composite: %s\n", err->msg);
+	return status;
+}
+
+static int parse_all(char **args, struct composite_source *sources, size_t n,
+		     struct err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		int r = create_composite_parse(args[i], &sources[i], err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int create_composite(char **args)
+{
+	struct composite_source *sources;
+	struct err err = { "" };
+	int status = EXIT_STOP;
+	size_t n = 0;
+
+	if (args[0] && (!strcmp(args[0], "--help") || !strcmp(args[0], "-h"))) {
+		fputs(help, stdout);
+		return EXIT_STOP;
+	}
+	if (!args[0] || args[0][0] == '-') {
+		fputs(help, stderr);
+		return EXIT_ARGS;
+	}
+	while (args[1 + n])
+		n++;
+	sources = calloc(n + 1, sizeof(*sources));
+	if (!sources) {
+		err_sys(&err, -ENOMEM, "%s", args[0]);
+		return complain(&err, EXIT_ERROR);
+	}
+	if (parse_all(args + 1, sources, n, &err) < 0)
+		status = complain(&err, EXIT_ARGS);
+	else if (composite_create(args[0], sources, n, &err) < 0)
+		status = complain(&err, EXIT_ERROR);
+	free(sources);
+	return status;
+}
