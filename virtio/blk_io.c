@@ -229,7 +229,9 @@ static bool take(struct blk *b, unsigned n)
 {
 	struct vq *q = &b->v.queues[n];
 
-	for (unsigned i = 0; i < TURN && has_room(b); i++) {
+	/* A VM that ends must not wait for all that its guest has queued. */
+	for (unsigned i = 0;
+	     i < TURN && has_room(b) && !loop_stopping(b->v.dev.host->loop); i++) {
 		int r = vq_pop(q, &b->chain);
 
 		if (r < 0) {

@@ -4,7 +4,6 @@
 set -euo pipefail
 . tests/lab/guest.sh
 cloud=$(kernel cloud)
-modules=(-m virtio_pci -m virtio_blk -m ext4)
 real=$(realpath "$vmm")
 
 # What every job begins with: the block device of a partition.
@@ -45,17 +44,16 @@ by_descriptors() {
 				s|"disk.img.filler"|"/proc/self/fd/36"|' |
 			protoc -I"$dir" --encode=Composite "$dir/c.proto"
 	} >"$dir/fds.img" || return
-	job "set -e; $find_part
+	initrd drivers "set -e; $find_part
 		mount -t ext4 \$(part data) /mnt
 		($pattern) >/mnt/file; dd if=/dev/zero of=/mnt/gone bs=1M count=16; sync
 		rm /mnt/gone; sync; fstrim /mnt; umount /mnt
 		mount -t ext4 -o ro \$(part data) /mnt; sha256sum /mnt/file; umount /mnt
 		sha256sum \$(part system)
 		dd if=/dev/zero of=\$(part system) bs=4096 count=1 conv=fsync 2>&1 && echo written
-		:"
+		:" >/dev/null
 	mkdir -p "$dir/mnt"
-	initramfs cloud "${modules[@]}" -f /job="$dir/job" >/dev/null
-	exec 30<"$dir/fds.img" 37<"$dir/initramfs" 38<"$cloud/vmlinuz"
+	exec 30<"$dir/fds.img" 37<"$dir/initrd" 38<"$cloud/vmlinuz"
 	chown daemon "$dir"/*.img && chmod 600 "$dir"/*.img*
 	rm "$dir"/*.img "$dir"/*.img.*
 	before=$(sums 31 33 34 35 36)
@@ -82,11 +80,11 @@ by_name() {
 	make_files
 	(cd "$dir" && img2simg data.img data.simg &&
 		"$real" create_composite disk.img packed:data.simg system:system.img other:other.img:writable) || return
-	job "set -e; $find_part
+	initrd drivers "set -e; $find_part
 		mount -t ext4 -o ro \$(part packed) /mnt; ls -a /mnt; umount /mnt
 		sha256sum \$(part packed) \$(part other)
-		blockdev --getsize64 /dev/vda | sed 's/^/size=/'; ls /sys/class/block | grep -c vda. | sed 's/^/parts=/'"
-	boot 0 -m 256 -p quiet -i "$(initramfs cloud "${modules[@]}" -f /job="$dir/job")" \
+		blockdev --getsize64 /dev/vda | sed 's/^/size=/'; ls /sys/class/block | grep -c vda. | sed 's/^/parts=/'" >/dev/null
+	boot 0 -m 256 -p quiet -i "$dir/initrd" \
 		--block "$dir/disk.img,format=composite" "$cloud/vmlinuz" &&
 		said 'GUEST-EXIT 0' && said 'lost+found' && said parts=3 &&
 		said "size=$((2 * 20480 + 67108864 + 1003520 + 1048576))" &&
