@@ -163,6 +163,9 @@ static int write_file(struct output *o, const void *buf, size_t len, struct err 
 		p += n;
 		len -= (size_t)n;
 	}
+	/* Else its name may survive a power cut and its bytes not. */
+	if (fsync(fd) < 0)
+		return err_sys(err, -errno, "image %s: cannot write it", o->path);
 	return 0;
 }
 

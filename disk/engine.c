@@ -226,6 +226,25 @@ static void finish(struct engine *e, struct disk_req *req, int result)
 	req->done(req, result);
 }
 
+/* One more step is needed. */
+static void again(struct engine *e, struct disk_req *req)
+{
+	if (e->cancelled)
+		finish(e, req, -ECANCELED);
+	else
+		enqueue(e, req);
+}
+
+void engine_cancel(struct engine *e)
+{
+	struct disk_req *req;
+	struct step unused;
+
+	e->cancelled = true;
+	while ((req = engine_next(e, &unused)))
+		finish(e, req, -ECANCELED);
+}
+
 /* What fallocate() says where a file system or device has no such operation. */
 static bool cannot(int64_t result)
 {
@@ -246,7 +265,7 @@ void engine_result(struct engine *e, struct disk_req *req, int64_t result)
 		else if (result == 0) /* the file has shrunk */
 			finish(e, req, -EIO);
 		else
-			enqueue(e, req);
+			again(e, req);
 		return;
 	}
 	/* -EINVAL may be this range's: it is no reason not to try the next one. */
@@ -256,7 +275,7 @@ void engine_result(struct engine *e, struct disk_req *req, int64_t result)
 		if (result != -EINVAL)
 			*(req->step == ZERO_PUNCH ? &f->no_punch : &f->no_zero) = true;
 		req->step++;
-		enqueue(e, req);
+		again(e, req);
 		return;
 	}
 	finish(e, req, (int)result);

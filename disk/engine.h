@@ -9,8 +9,8 @@
  *
  * Requests are batched: engine_submit() only takes them. The worker calls
  * engine_poll() when it has submitted all that it found, and whenever engine_fd()
- * was signalled; done() is called in there and in engine_drain(), nowhere else, and
- * may submit more.
+ * was signalled; done() is called in there, in engine_cancel() and
+ * in engine_drain(), nowhere else, and may submit more.
  */
 #pragma once
 
@@ -66,6 +66,12 @@ void engine_submit(struct engine *e, unsigned file, struct disk_req *req);
  * were finished.
  */
 unsigned engine_poll(struct engine *e);
+
+/*
+ * What has not begun ends with -ECANCELED, and so does what would need one more system
+ * call; for good. On the engine's thread. done() is called in here, too.
+ */
+void engine_cancel(struct engine *e);
 
 /* Wait until everything that was submitted is done. */
 void engine_drain(struct engine *e);

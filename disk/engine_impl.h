@@ -46,6 +46,7 @@ struct engine {
 	unsigned n_files, max_files;
 	struct disk_req *first, **last; /* whose next step is to be taken */
 	unsigned under_way; /* requests submitted and not done */
+	bool cancelled;
 	unsigned finished; /* requests done, free-running */
 };
 

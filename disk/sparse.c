@@ -26,6 +26,9 @@ enum {
 /* Real images have thousands; this is 32 MiB. */
 #define MAX_EXTENTS (1u << 20)
 
+/* Of one request, each with memory of its own: 32 MiB of the usual blocks. */
+#define MAX_PIECES 8192u
+
 struct extent {
 	uint64_t off; /* of the disk; it goes on to the next one's */
 	uint64_t file_off; /* of its data; 0: it repeats fill, from the disk's start */
@@ -90,6 +93,10 @@ static void sparse_submit(struct disk *d, struct disk_req *req)
 		n += s->extents[i].file_off != 0;
 		off += here;
 		len -= here;
+	}
+	if (n > MAX_PIECES) {
+		req->done(req, -EIO);
+		return;
 	}
 	split = split_new(&s->splits, req, n, NULL);
 	if (!split) {

@@ -92,6 +92,8 @@ static void blk_thread_stop(struct device *dev)
 	b->paused = true;
 	if (!b->has_thread)
 		return;
+	/* The VM ends: its guest may have asked for terabytes. */
+	engine_cancel(b->engine);
 	blk_quiesce(b);
 	loop_del(TAKE_PTR(b->watch));
 	engine_stop(b->engine);

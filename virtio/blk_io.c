@@ -74,7 +74,10 @@ static void on_done(struct disk_req *req, int result)
 	if (result < 0) {
 		fail(r, result);
 	} else if (r->range < r->n_ranges) {
-		submit_range(r);
+		if (loop_stopping(r->blk->v.dev.host->loop))
+			fail(r, -ECANCELED);
+		else
+			submit_range(r);
 	} else if (r->flushes) {
 		r->flushes = false;
 		r->req.op = DISK_FLUSH;
@@ -131,6 +134,8 @@ static void start_ranges(struct blk_req *r, uint64_t len)
 		fail(r, -EINVAL);
 		return;
 	}
+	/* Zeroes are data too: see start_transfer(). */
+	r->flushes = r->type == BLK_T_WRITE_ZEROES && !(b->v.acked & BLK_F_FLUSH);
 	submit_range(r);
 }
 

@@ -2,6 +2,7 @@
 #include "vmm/jail.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -169,6 +170,11 @@ int jail_process(bool all, struct err *err)
 	/* Guest memory is nobody's business: no core file, no debugger. */
 	setrlimit(RLIMIT_CORE, &no_core);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	/*
+	 * glibc opens /proc/sys/vm/overcommit_memory when it first gives a thread's
+	 * heap back in part, which kills a worker: never do that.
+	 */
+	mallopt(M_TRIM_THRESHOLD, -1);
 	return 0;
 }
 

@@ -64,6 +64,7 @@ RULE(W, preadv)
 RULE(W, pwritev)
 RULE(W, fdatasync)
 RULE(W, fallocate)
+RULE(W, sched_yield) /* while the kernel has no memory for a request */
 /* Resizing a disk. */
 RULE(M, ftruncate)
 RULE(M, fallocate)

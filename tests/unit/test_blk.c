@@ -519,12 +519,15 @@ static void writes_are_stable_at_once_for_a_driver_without_flush(void **state)
 	assert_int_equal(syncs(e), 1);
 	assert_int_equal(rig_request(e, 0, IN, 1, 512, NULL), OK);
 	assert_int_equal(syncs(e), 1);
+	put_range(e, 0, 0, 8, 0);
+	assert_int_equal(rig_request(e, 0, WRITE_ZEROES, 0, 16, NULL), OK);
+	assert_int_equal(syncs(e), 2);
 	fault_fail(e->fault, DISK_FLUSH, 0, 1, -EIO, 0);
 	assert_int_equal(rig_request(e, 0, OUT, 1, 512, NULL), IOERR);
 
 	rig_start(e, FAKE_ALL_FEATURES);
 	assert_int_equal(rig_request(e, 0, OUT, 1, 512, NULL), OK);
-	assert_int_equal(syncs(e), 2);
+	assert_int_equal(syncs(e), 3);
 }
 
 static void a_failed_flush_is_reported_for_ever(void **state)
