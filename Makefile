@@ -66,7 +66,7 @@ BENCHES := $(BUILD)/bench/preload.so \
 	$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %/preload.c,$(BENCH_SRC)))
 
 .PHONY: all help run test test-unit test-vm test-lab test-programs bench fuzz install \
-	format lint lint-format lint-arrows clean guests
+	format lint lint-format lint-arrows clean guests bench-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -191,7 +191,8 @@ $(BUILD)/bench/disks: $(BUILD)/obj/tests/bench/disks.o \
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING)
-bench: all guests $(BENCHES)
+bench-programs: $(BENCHES)
+bench: all guests bench-programs
 	@tests/setup bench
 	@tests/bench/run
 

@@ -62,7 +62,7 @@ static int open_inherited(const char *what, const char *path, int fd, int flags,
 	if (fd_flags & FD_CLOEXEC)
 		return err_set(
 			err, -EBADF,
-			"%s %s: file descriptor %d is close-on-exec, so it was not passed to this program",
+			"%s %s: file descriptor %d was not passed to this program: closed, or close-on-exec",
 			what, path, fd);
 	lacks = missing_access(fcntl(fd, F_GETFL), flags);
 	if (lacks)

@@ -168,6 +168,7 @@ static int run_batch(struct loop *loop, int timeout)
 
 int loop_run(struct loop *loop, struct err *err)
 {
+	__atomic_store_n(&loop->stopping, false, __ATOMIC_RELAXED);
 	while (!loop->stopped) {
 		int n = run_batch(loop, -1);
 

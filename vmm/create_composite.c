@@ -85,9 +85,13 @@ int create_composite(char **args)
 		fputs(help, stdout);
 		return EXIT_STOP;
 	}
-	if (!args[0] || args[0][0] == '-') {
-		fputs(help, stderr);
-		return EXIT_ARGS;
+	if (args[0] && args[0][0] == '-') {
+		err_set(&err, -EINVAL, "%s: unknown option", args[0]);
+		return complain(&err, EXIT_ARGS);
+	}
+	if (!args[0] || !args[1]) {
+		err_set(&err, -EINVAL, "needs PATH and at least one partition");
+		return complain(&err, EXIT_ARGS);
 	}
 	while (args[1 + n])
 		n++;

@@ -86,7 +86,7 @@ const struct opt config_opts[] = {
 	  .type = OPT_BOOL,
 	  .flags = OPT_BARE,
 	  .offset = offsetof(struct config, require_sandbox),
-	  .help = "fail when the host forbids namespaces, instead of a warning" },
+	  .help = "fail when the host forbids namespaces or lacks Landlock" },
 	{ 0 },
 };
 

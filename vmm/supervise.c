@@ -72,7 +72,8 @@ static int child(const struct supervised *s, int parent_fd)
 	return s->run(s->arg);
 }
 
-static int status_of(int wstatus, bool late)
+/* @killer: the signal for which we have killed it, or 0. */
+static int status_of(int wstatus, bool late, int killer)
 {
 	int sig;
 
@@ -83,7 +84,10 @@ static int status_of(int wstatus, bool late)
 		log_error("vmm", "the VM did not end at its time limit and was killed");
 		return EXIT_TIMEOUT;
 	}
-	if (sig == SIGSYS)
+	if (killer)
+		log_error("vmm", "the VM was killed, because of SIG%s",
+			  sigabbrev_np(killer));
+	else if (sig == SIGSYS)
 		log_error("jail", "the VM's process made a forbidden system call "
 				  "and was killed");
 	else
@@ -116,15 +120,14 @@ static int wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
 {
 	time_t end = seconds_now() + (time_t)s->limit + LIMIT_GRACE_S;
 	struct timespec left = { 0 };
-	unsigned asked = 0;
-	bool late = false;
-	int wstatus, sig;
+	bool late = false, asked = false, ends;
+	int wstatus, sig, killer = 0;
 	pid_t r;
 
 	for (;;) {
 		r = waitpid(pid, &wstatus, WNOHANG);
 		if (r == pid)
-			return status_of(wstatus, late);
+			return status_of(wstatus, late, killer);
 		if (r < 0) {
 			log_error("vmm", "the VM's process is lost: %s",
 				  strerrordesc_np(errno));
@@ -132,15 +135,19 @@ static int wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
 		}
 		left.tv_sec = end > seconds_now() ? end - seconds_now() : 0;
 		sig = sigtimedwait(set, NULL, s->limit && !late ? &left : NULL);
+		ends = is_one_of(sig, end_signals, ARRAY_SIZE(end_signals));
 		if (sig < 0 && errno == EAGAIN) {
 			late = true;
 			kill(pid, SIGKILL);
 		} else if (sig == SIGTSTP) {
 			stop_with_job(pid, tty, s->terminal);
-		} else if (is_one_of(sig, fatal_signals, ARRAY_SIZE(fatal_signals))) {
+		} else if (is_one_of(sig, fatal_signals, ARRAY_SIZE(fatal_signals)) ||
+			   (ends && asked)) {
+			killer = sig;
 			kill(pid, SIGKILL);
-		} else if (is_one_of(sig, end_signals, ARRAY_SIZE(end_signals))) {
-			kill(pid, asked++ ? SIGKILL : sig);
+		} else if (ends) {
+			asked = true;
+			kill(pid, sig);
 		}
 	}
 }

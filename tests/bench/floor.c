@@ -122,7 +122,7 @@ static void run(int kvm, size_t mem, bool jailed)
 	set_cpuid(kvm, vcpu);
 	set_registers(vcpu);
 	if (jailed) {
-		jail(jail_process(&e), &e);
+		jail(jail_process(true, &e), &e);
 		jail(jail_thread(JAIL_VCPU, &e), &e);
 	}
 	check(ioctl(vcpu, KVM_RUN, 0), "KVM_RUN");

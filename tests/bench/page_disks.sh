@@ -15,8 +15,8 @@ zeroes raw 256
 for i in 1 2 3 4; do
 	zeroes "part$i" 64
 done
-(cd "$dir" && "$(realpath --relative-to="$dir" "$VMM" 2>/dev/null || echo "$VMM")" \
-	create_composite disk p1:part1:writable p2:part2:writable p3:part3:writable \
+vmm=$(realpath "$VMM")
+(cd "$dir" && "$vmm" create_composite disk p1:part1:writable p2:part2:writable p3:part3:writable \
 	p4:part4:writable)
 sync -f "$dir"
 

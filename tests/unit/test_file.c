@@ -135,7 +135,7 @@ static void unusable_fds_are_refused(void **state)
 	assert_int_equal(file_open("disk", fd_path(fd), O_RDONLY, &err), -EBADF);
 	snprintf(
 		want, sizeof(want),
-		"disk %s: file descriptor %d is close-on-exec, so it was not passed to this program",
+		"disk %s: file descriptor %d was not passed to this program: closed, or close-on-exec",
 		fd_path(fd), fd);
 	assert_string_equal(err.msg, want);
 	close(fd);
