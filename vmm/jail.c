@@ -57,19 +57,29 @@ static int map_ids(uid_t uid, gid_t gid)
 
 /*
  * Make an empty, read-only directory the root. It is mounted over /proc, which
- * every host has: nothing must be installed for the jail.
+ * every host has: nothing must be installed for the jail. Where we run in a chroot that
+ * is no mount point there is nothing to pivot from: then the old root is out of reach
+ * as soon as capabilities are gone.
  */
 static int empty_root(void)
 {
 	static const char over[] = "/proc";
 
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("none", over, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
-		  "size=4k,nr_inodes=2,mode=555") < 0 ||
-	    chdir(over) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
-	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+	/* What is mounted here must not appear in the host's namespace. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 &&
+	    mount(NULL, over, NULL, MS_PRIVATE, NULL) < 0)
 		return -errno;
-	return 0;
+	if (mount("none", over, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
+		  "size=4k,nr_inodes=2,mode=555") < 0 ||
+	    chdir(over) < 0)
+		return -errno;
+	if (syscall(SYS_pivot_root, ".", ".") == 0) {
+		if (umount2(".", MNT_DETACH) < 0)
+			return -errno;
+	} else if (chroot(".") < 0) {
+		return -errno;
+	}
+	return chdir("/") < 0 ? -errno : 0;
 }
 
 int jail_namespaces(struct err *err)

@@ -138,7 +138,7 @@ terminal() {
 			sleep 0.05
 		done
 	) | timeout 25 script -qec "bash $dir/session" /dev/null >"$dir/out" 2>&1
-	says "^status $3" && cmp "$dir/before" "$dir/after" &&
+	says "status $3" && cmp "$dir/before" "$dir/after" &&
 		! cmp -s "$dir/before" "$dir/while"
 }
 
