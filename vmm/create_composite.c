@@ -89,8 +89,8 @@ int create_composite(char **args)
 		err_set(&err, -EINVAL, "%s: unknown option", args[0]);
 		return complain(&err, EXIT_ARGS);
 	}
-	if (!args[0] || !args[1]) {
-		err_set(&err, -EINVAL, "needs PATH and at least one partition");
+	if (!args[0]) {
+		err_set(&err, -EINVAL, "no PATH given (see --help)");
 		return complain(&err, EXIT_ARGS);
 	}
 	while (args[1 + n])
