@@ -2,11 +2,12 @@
  * Disk requests through the real block device and a driver for it, beside a bare
  * io_uring loop on the same file.
  *
- *   disks [-n ROUNDS] [-t MS] [-c] FILE COMPOSITE
+ *   disks [-n ROUNDS] [-t MS] [-c] FILE
  *
- * The three take turns, MS milliseconds each, round after round. -c: through the page
- * cache; else direct I/O. Of FILE and COMPOSITE the bytes from 1 MiB to the end less
- * 1 MiB are used, and overwritten.
+ * The composite is the same file in four parts, so that all work on the same blocks of
+ * the disk. The three take turns, MS milliseconds each, round after round. -c: through
+ * the page cache; else direct I/O. FILE, a multiple of 4 MiB, is overwritten, but for
+ * its first and last MiB.
  *
  * The device runs on one thread with its driver, as if KVM took no time: a kick is what
  * an ioeventfd makes of it, and an interrupt wakes the driver by its eventfd, as a vCPU
@@ -22,13 +23,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "disk/composite.h"
 #include "disk/disk.h"
 #include "disk/engine.h"
+#include "disk/proto.h"
 #include "tests/unit/fake_driver.h"
 #include "virtio/blk.h"
 
@@ -80,12 +84,28 @@ static uint64_t next_off(const struct load *l)
 	return EDGE + off;
 }
 
+/* Guest memory, of which all use the same: how it lies in the host's matters. */
+static struct fake_host host;
+static gpa_t data; /* MAX_DEPTH buffers of MAX_LEN bytes */
+
+static void memory_init(void)
+{
+	uint64_t len = (uint64_t)MAX_DEPTH * MAX_LEN;
+
+	fake_host_init(&host, "disks", 64 << 20);
+	data = fake_alloc(&host, len, 4096);
+	memset(fake_ptr(&host, data, len), 1, len);
+}
+
+static void *buffer(uint64_t slot)
+{
+	return fake_ptr(&host, GPA(data.v + slot * MAX_LEN), MAX_LEN);
+}
+
 /* --- the bare loop --------------------------------------------------------- */
 
 struct bare {
 	struct io_uring ring;
-	struct gmem mem;
-	unsigned char *buffers;
 };
 
 static void bare_init(struct bare *b, const char *path, bool direct)
@@ -93,8 +113,6 @@ static void bare_init(struct bare *b, const char *path, bool direct)
 	struct io_uring_params p = { .flags = IORING_SETUP_SINGLE_ISSUER |
 					      IORING_SETUP_DEFER_TASKRUN };
 	int fd = open(path, O_RDWR | O_CLOEXEC | (direct ? O_DIRECT : 0));
-	struct gmem_range range = { GPA(0), (uint64_t)MAX_DEPTH * MAX_LEN };
-	struct err e = { "" };
 
 	if (fd < 0)
 		err(1, "%s", path);
@@ -103,17 +121,12 @@ static void bare_init(struct bare *b, const char *path, bool direct)
 		errx(1, "no io_uring");
 	if (io_uring_register_files(&b->ring, &fd, 1) < 0)
 		errx(1, "io_uring: cannot register a file");
-	/* The same kind of memory as a guest's: huge pages make a difference. */
-	if (gmem_map(&b->mem, &range, 1, &e) < 0)
-		errx(1, "%s", e.msg);
-	b->buffers = gmem_slice(&b->mem, GPA(0), range.len);
-	memset(b->buffers, 1, (size_t)MAX_DEPTH * MAX_LEN);
 }
 
 static void bare_submit(struct bare *b, const struct load *l, uint64_t slot)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&b->ring);
-	void *buf = b->buffers + slot * MAX_LEN;
+	void *buf = buffer(slot);
 
 	assert(sqe);
 	if (l->write)
@@ -158,11 +171,10 @@ static double bare_run(struct bare *b, const struct load *l, uint64_t ns)
 /* --- through the device ---------------------------------------------------- */
 
 struct target {
-	struct fake_host host;
 	struct fake_driver d;
 	struct device *dev;
 	struct virtio_blk_cfg cfg;
-	gpa_t headers, data, status;
+	gpa_t headers, status;
 	const struct load *load;
 	uint64_t start, ns, n;
 	unsigned in_flight;
@@ -178,7 +190,7 @@ static void target_submit(struct target *t, unsigned slot)
 {
 	struct fake_vq *q = &t->d.q[0];
 	volatile struct fake_desc *desc = &q->desc[3 * slot];
-	unsigned char *header = fake_ptr(&t->host, GPA(t->headers.v + 16 * slot), 16);
+	unsigned char *header = fake_ptr(&host, GPA(t->headers.v + 16 * slot), 16);
 	const struct load *l = t->load;
 
 	le32_put(header, l->write);
@@ -204,8 +216,8 @@ static void target_collect(struct target *t)
 			e = (const volatile struct fake_used_elem *)&q->used[2] +
 			    q->used_idx % q->size;
 			slot = e->id / 3;
-			if (*(unsigned char *)fake_ptr(&t->host,
-						       GPA(t->status.v + slot), 1))
+			if (*(unsigned char *)fake_ptr(&host, GPA(t->status.v + slot),
+						       1))
 				errx(1, "a request failed");
 			q->used_idx++;
 			t->in_flight--;
@@ -218,7 +230,7 @@ static void target_collect(struct target *t)
 	if (q->avail_idx != old && fake_wants_kick(&t->d, 0, old))
 		target_kick(t);
 	if (t->in_flight == 0)
-		loop_stop(t->host.host.loop);
+		loop_stop(host.host.loop);
 }
 
 static void on_interrupt(void *arg, uint32_t events)
@@ -227,7 +239,9 @@ static void on_interrupt(void *arg, uint32_t events)
 	target_collect(arg);
 }
 
-static void target_init(struct target *t, char *path, int format, bool direct)
+/* The @nth disk of the machine. */
+static void target_init(struct target *t, unsigned nth, char *path, int format,
+			bool direct)
 {
 	struct err e = { "" };
 	struct fake_vq *q;
@@ -240,17 +254,18 @@ static void target_init(struct target *t, char *path, int format, bool direct)
 		.block_size = direct ? 4096 : 512,
 		.executor = ENGINE_URING,
 	};
-	fake_host_init(&t->host, path, 64 << 20);
-	if (virtio_blk_class.create(&t->cfg, &t->host.host, &t->dev, &e) < 0 ||
+	if (virtio_blk_class.create(&t->cfg, &host.host, &t->dev, &e) < 0 ||
 	    virtio_blk_class.prepare(t->dev, &e) < 0 ||
 	    virtio_blk_class.thread_start(t->dev, &e) < 0)
 		errx(1, "%s", e.msg);
-	fake_driver_start(&t->d, &t->host, 2, FAKE_ALL_FEATURES);
-	t->headers = fake_alloc(&t->host, 16 * MAX_DEPTH, 16);
-	t->status = fake_alloc(&t->host, MAX_DEPTH, 1);
-	t->data = fake_alloc(&t->host, (uint64_t)MAX_DEPTH * MAX_LEN, 4096);
-	memset(fake_ptr(&t->host, t->data, (uint64_t)MAX_DEPTH * MAX_LEN), 1,
-	       (size_t)MAX_DEPTH * MAX_LEN);
+	fake_driver_find(&t->d, &host, 2, nth);
+	fake_driver_reset(&t->d);
+	assert(fake_driver_negotiate(&t->d, fake_driver_offered(&t->d)));
+	fake_driver_msix(&t->d);
+	fake_driver_queue(&t->d, 0, 0);
+	fake_driver_ok(&t->d);
+	t->headers = fake_alloc(&host, 16 * MAX_DEPTH, 16);
+	t->status = fake_alloc(&host, MAX_DEPTH, 1);
 	q = &t->d.q[0];
 	for (uint16_t i = 0; i < MAX_DEPTH; i++) {
 		volatile struct fake_desc *desc = &q->desc[3 * i];
@@ -259,16 +274,16 @@ static void target_init(struct target *t, char *path, int format, bool direct)
 		desc[0].len = 16;
 		desc[0].flags = FAKE_F_NEXT;
 		desc[0].next = (uint16_t)(3 * i + 1);
-		desc[1].addr = t->data.v + (uint64_t)i * MAX_LEN;
+		desc[1].addr = data.v + (uint64_t)i * MAX_LEN;
 		desc[1].next = (uint16_t)(3 * i + 2);
 		desc[2].addr = t->status.v + i;
 		desc[2].len = 1;
 		desc[2].flags = FAKE_F_WRITE;
 	}
 	/* Vector 1 is queue 0's. */
-	for (unsigned i = 0; i < t->host.n_msis; i++)
-		if (t->host.msis[i].data == fake_msi_data(&t->d, 1) &&
-		    loop_add(t->host.host.loop, t->host.msis[i].fd, EPOLLIN | EPOLLET,
+	for (unsigned i = 0; i < host.n_msis; i++)
+		if (host.msis[i].data == fake_msi_data(&t->d, 1) &&
+		    loop_add(host.host.loop, host.msis[i].fd, EPOLLIN | EPOLLET,
 			     on_interrupt, t, NULL, &e) < 0)
 			errx(1, "%s", e.msg);
 }
@@ -284,9 +299,37 @@ static double target_run(struct target *t, const struct load *l, uint64_t ns)
 	for (unsigned i = 0; i < l->depth; i++)
 		target_submit(t, i);
 	target_kick(t);
-	if (loop_run(t->host.host.loop, &e) < 0)
+	if (loop_run(host.host.loop, &e) < 0)
 		errx(1, "%s", e.msg);
 	return (double)t->n * 1e9 / (double)(now_ns() - t->start);
+}
+
+#define PARTS 4
+
+/* A composite of @path in parts, which it holds anyway in this order. */
+static char *make_composite(char *path, uint64_t size)
+{
+	static char name[32];
+	struct proto_component parts[PARTS];
+	struct proto_composite c = { 2, size, PARTS, parts };
+	int fd = memfd_create("composite", 0);
+	unsigned char *buf;
+	size_t len;
+
+	for (unsigned i = 0; i < PARTS; i++)
+		parts[i] = (struct proto_component){
+			.path = path,
+			.offset = i * size / PARTS,
+			.file_offset = i * size / PARTS,
+			.writable = true,
+		};
+	if (fd < 0 || proto_encode(&c, &buf, &len, NULL) < 0 ||
+	    write(fd, COMPOSITE_MAGIC, COMPOSITE_MAGIC_LEN) != COMPOSITE_MAGIC_LEN ||
+	    write(fd, buf, len) != (ssize_t)len)
+		errx(1, "cannot make a composite image");
+	free(buf);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	return name;
 }
 
 /* --- the table ------------------------------------------------------------- */
@@ -320,12 +363,16 @@ static void print_ratio(struct column *c, unsigned n)
 static void measure(const struct load *l, struct bare *bare, struct target *raw,
 		    struct target *composite, unsigned rounds, uint64_t ns)
 {
+	static const unsigned char orders[6][3] = {
+		{ 0, 1, 2 }, { 2, 1, 0 }, { 1, 2, 0 },
+		{ 0, 2, 1 }, { 2, 0, 1 }, { 1, 0, 2 },
+	};
 	static struct column a, b, c, d;
 
 	for (unsigned i = 0; i < rounds; i++) {
-		/* In another order each time: what went before has an effect. */
+		/* In all orders: what went before has an effect. */
 		for (unsigned k = 0; k < 3; k++)
-			switch ((i + k) % 3) {
+			switch (orders[i % 6][k]) {
 			case 0:
 				a.rate[i] = bare_run(bare, l, ns);
 				break;
@@ -352,7 +399,8 @@ int main(int argc, char **argv)
 {
 	static struct bare bare;
 	static struct target raw, composite;
-	unsigned rounds = 10;
+	unsigned rounds = 12;
+	char *path;
 	uint64_t ms = 100;
 	bool direct = true;
 	struct stat st;
@@ -372,14 +420,17 @@ int main(int argc, char **argv)
 		default:
 			return 2;
 		}
-	if (optind + 2 != argc || rounds < 1 || rounds > MAX_ROUNDS)
-		errx(2, "usage: disks [-n ROUNDS] [-t MS] [-c] FILE COMPOSITE");
-	if (stat(argv[optind], &st) < 0)
+	if (optind + 1 != argc || rounds < 1 || rounds > MAX_ROUNDS)
+		errx(2, "usage: disks [-n ROUNDS] [-t MS] [-c] FILE");
+	path = realpath(argv[optind], NULL);
+	if (!path || stat(path, &st) < 0)
 		err(1, "%s", argv[optind]);
 	span = align_down((uint64_t)st.st_size - 2 * EDGE, MAX_LEN);
-	bare_init(&bare, argv[optind], direct);
-	target_init(&raw, argv[optind], DISK_RAW, direct);
-	target_init(&composite, argv[optind + 1], DISK_COMPOSITE, direct);
+	memory_init();
+	bare_init(&bare, path, direct);
+	target_init(&raw, 0, path, DISK_RAW, direct);
+	target_init(&composite, 1, make_composite(path, (uint64_t)st.st_size),
+		    DISK_COMPOSITE, direct);
 	printf("%-28s %9s  %-30s  %-30s  %s\n", direct ? "direct I/O" : "page cache",
 	       "bare /s", "raw /s, x bare", "composite /s, x bare", "x raw");
 	for (unsigned i = 0; i < ARRAY_SIZE(loads); i++)
