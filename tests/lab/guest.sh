@@ -20,7 +20,7 @@ initrd() {
 boot() {
 	local want=$1 status=0
 	shift
-	"$vmm" run --timeout 120 "$@" >"$dir/out" 2>"$dir/err" </dev/null || status=$?
+	"$vmm" run --timeout 300 "$@" >"$dir/out" 2>"$dir/err" </dev/null || status=$?
 	[ $status = "$want" ] && return 0
 	echo "exit status $status instead of $want"
 	tail -n 20 "$dir/out" "$dir/err"
