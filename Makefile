@@ -2,7 +2,10 @@
 # make help lists the targets and variables.
 
 ARCH ?= $(shell uname -m)
-CC ?= gcc
+# Not ?=, which make's own default of cc would win over.
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 SAN ?=
 WERROR ?=
 V ?=
