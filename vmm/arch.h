@@ -41,6 +41,9 @@ int arch_vcpu_init(struct arch *a, const struct vcpu *v, const struct boot_state
 /* Handle an exit that is this architecture's own; false: it is not. vCPU thread. */
 bool arch_vcpu_exit(struct arch *a, struct vcpu *v);
 
+/* Its gate is closed: let the guest's clock know that time was taken. Main thread. */
+void arch_vcpu_paused(const struct vcpu *v);
+
 /* One line of registers for the log, when a vCPU has crashed. vCPU thread. */
 void arch_vcpu_describe(const struct vcpu *v, char *buf, size_t len);
 

@@ -225,6 +225,12 @@ bool arch_vcpu_exit(struct arch *a, struct vcpu *v)
 	return false;
 }
 
+void arch_vcpu_paused(const struct vcpu *v)
+{
+	/* Fails where the guest has no kvmclock: then its watchdogs may complain. */
+	ioctl(v->fd, KVM_KVMCLOCK_CTRL, 0);
+}
+
 void arch_vcpu_describe(const struct vcpu *v, char *buf, size_t len)
 {
 	struct kvm_regs r;
