@@ -18,7 +18,8 @@ struct machine {
 	const struct config *cfg;
 	struct host host;
 	struct loop *loop;
-	struct boot_image kernel, initrd;
+	struct boot_image kernel, initrd, bios;
+	struct boot_rom rom;
 	char *cmdline;
 
 	/* Consoles, in the order of --serial. */
