@@ -141,6 +141,7 @@ $(BUILD)/obj/vmm/jail.o: $(BUILD)/gen/seccomp_filters.h
 # --- running and testing ---------------------------------------------------
 
 -include guest/bare/bare.mk
+include guest/bootloader/bootloader.mk
 
 run: all $(BUILD)/tests/kvm-probe
 	@guest/linux/demo

@@ -315,6 +315,8 @@ static int finish(struct parser *p, struct err *err)
 	if (cfg->bios && cfg->initrd)
 		return err_set(err, -EINVAL,
 			       "--bios: contradicts --initrd, which needs a kernel");
+	if (!cfg->bios && (cfg->bios_key.path || cfg->bios_key.unlocked))
+		return err_set(err, -EINVAL, "--bios-key: needs --bios");
 	if (cfg->disable_sandbox && cfg->require_sandbox)
 		return err_set(err, -EINVAL,
 			       "--require-sandbox: contradicts --disable-sandbox");

@@ -29,8 +29,15 @@ struct config_device {
 	void *cfg; /* as its class says; NULL: it has none */
 };
 
+struct bios_key_cfg {
+	char *path;
+	uint64_t rollback_index;
+	bool unlocked;
+};
+
 struct config {
 	char *kernel, *initrd, *bios, *name; /* kernel or bios */
+	struct bios_key_cfg bios_key;
 	struct opt_list params;
 	struct {
 		uint64_t num_cores;

@@ -128,7 +128,7 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->cfg = cfg;
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
-	m->kernel.fd = m->initrd.fd = m->bios.fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = m->trust.key.fd = -1;
 	m->signal_fd = m->timer_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
@@ -152,6 +152,10 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		r = open_image("kernel", cfg->kernel, &m->kernel, err);
 	if (r == 0 && cfg->bios)
 		r = open_image("bios", cfg->bios, &m->bios, err);
+	if (r == 0 && cfg->bios_key.path)
+		r = open_image("bios key", cfg->bios_key.path, &m->trust.key, err);
+	m->trust.rollback_index = cfg->bios_key.rollback_index;
+	m->trust.unlocked = cfg->bios_key.unlocked;
 	if (r == 0 && cfg->initrd)
 		r = open_image("initrd", cfg->initrd, &m->initrd, err);
 	if (r == 0)
@@ -253,10 +257,12 @@ int machine_load(struct machine *m, struct err *err)
 		r = arch_vm_init(h->arch, &h->mem, boot.n_cpus, err);
 	if (r == 0 && m->bios.fd >= 0)
 		r = boot_rom_load(&m->bios, &m->rom, err);
+	if (r == 0 && m->bios.fd >= 0)
+		r = boot_trust_load(&m->trust, &m->key, err);
 	/* Memory before vCPUs, and both before any ioeventfd: see design notes. */
 	if (r == 0)
-		r = kvm_add_memory(&h->kvm, slots, arch_slots(&h->mem, &m->rom, slots),
-				   err);
+		r = kvm_add_memory(&h->kvm, slots,
+				   arch_slots(&h->mem, &m->rom, &m->key, slots), err);
 	if (r == 0)
 		r = boot_load(&h->mem, &boot, &state, err);
 	if (r == 0)
@@ -268,8 +274,10 @@ int machine_load(struct machine *m, struct err *err)
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
 	cleanup_close(&m->bios.fd);
+	cleanup_close(&m->trust.key.fd);
 	cleanup_close(&h->kvm.dev_fd);
-	m->kernel.fd = m->initrd.fd = m->bios.fd = h->kvm.dev_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = m->trust.key.fd = -1;
+	h->kvm.dev_fd = -1;
 	return 0;
 }
 
@@ -295,7 +303,9 @@ void machine_free(struct machine *m)
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
 	cleanup_close(&m->bios.fd);
+	cleanup_close(&m->trust.key.fd);
 	boot_rom_free(&m->rom);
+	boot_rom_free(&m->key);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
 	loop_free(m->loop);

@@ -19,7 +19,8 @@ struct machine {
 	struct host host;
 	struct loop *loop;
 	struct boot_image kernel, initrd, bios;
-	struct boot_rom rom;
+	struct boot_trust trust;
+	struct boot_rom rom, key;
 	char *cmdline;
 
 	/* Consoles, in the order of --serial. */

@@ -31,6 +31,25 @@ static const struct opt mem_opts[] = {
 	{ 0 },
 };
 
+static const struct opt bios_key_opts[] = {
+	{ .key = "path",
+	  .type = OPT_STR,
+	  .flags = OPT_FIRST,
+	  .offset = offsetof(struct bios_key_cfg, path),
+	  .arg = "FILE",
+	  .help = "a public key, as avbtool extract_public_key writes it" },
+	{ .key = "rollback-index",
+	  .type = OPT_U64,
+	  .offset = offsetof(struct bios_key_cfg, rollback_index),
+	  .arg = "N",
+	  .help = "the least that may boot" },
+	{ .key = "unlocked",
+	  .type = OPT_BOOL,
+	  .offset = offsetof(struct bios_key_cfg, unlocked),
+	  .help = "boot what does not verify, too, and tell the guest" },
+	{ 0 },
+};
+
 const struct opt config_opts[] = {
 	{ .key = "initrd",
 	  .letter = 'i',
@@ -43,6 +62,12 @@ const struct opt config_opts[] = {
 	  .arg = "FILE",
 	  .offset = offsetof(struct config, bios),
 	  .help = "firmware to start instead of a kernel: a flat image that ends at 4 GiB" },
+	{ .key = "bios-key",
+	  .type = OPT_GROUP,
+	  .sub = bios_key_opts,
+	  .arg = "FILE",
+	  .offset = offsetof(struct config, bios_key),
+	  .help = "whom a verifying bootloader may trust" },
 	{ .key = "params",
 	  .letter = 'p',
 	  .type = OPT_LIST,

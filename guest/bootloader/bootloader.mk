@@ -1,0 +1,56 @@
+# The bootloader: build/guest/bootloader.rom, for vmm run --bios. Built on the library of
+# the bare-metal test guests; included by the top Makefile behind guest/bare/bare.mk.
+#   BOOTLOADER_KEY=FILE   trust this key (avbtool extract_public_key) and no other
+
+BOOTLOADER := guest/bootloader
+BOOTLOADER_OBJ := $(BARE_OUT)/obj/bootloader
+# Where it runs: at 1 MiB, below what any kernel asks for.
+BOOTLOADER_ADDRESS := 0x100000
+
+# What the verification needs of BearSSL, from Debian's source package.
+BEARSSL_FILES := rsa/rsa_i31_pkcs1_vrfy rsa/rsa_i31_pub rsa/rsa_pkcs1_sig_unpad \
+	$(addprefix int/i31_,add bitlen decmod decode decred encode fmont iszero modpow modpow2 \
+	montmul mulacc muladd ninv31 reduce rshift sub tmont) int/i32_div32 \
+	hash/sha2small hash/sha2big hash/dig_oid \
+	$(addprefix codec/,ccopy dec32be dec64be enc32be enc64be)
+BEARSSL_STAMP := $(BUILD)/gen/bearssl
+$(BEARSSL_STAMP): $(BOOTLOADER)/bearssl
+	@mkdir -p $(@D)
+	$(Q)ln -sfn "$$($(BOOTLOADER)/bearssl)" $@
+
+BOOTLOADER_CFLAGS = $(BARE_CFLAGS) -Wconversion -Wno-sign-conversion -I. -I$(BOOTLOADER) \
+	-isystem $(BEARSSL_STAMP)/inc
+BOOTLOADER_OBJS := $(patsubst $(BOOTLOADER)/%,$(BOOTLOADER_OBJ)/%.o, \
+	$(wildcard $(BOOTLOADER)/*.c)) $(BOOTLOADER_OBJ)/start_linux.S.o \
+	$(BEARSSL_FILES:%=$(BOOTLOADER_OBJ)/bearssl/%.o)
+
+$(BOOTLOADER_OBJ)/%.c.o: $(BOOTLOADER)/%.c $(BOOTLOADER)/bootloader.mk $(BEARSSL_STAMP)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BOOTLOADER_CFLAGS) -MMD -MP -c -o $@ $<
+$(BOOTLOADER_OBJ)/bearssl/%.o: $(BEARSSL_STAMP) $(BOOTLOADER)/bootloader.mk
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BARE_CFLAGS) -w -Os -isystem $</inc -I$</src -c -o $@ $</src/$*.c
+$(BOOTLOADER_OBJ)/start_linux.S.o: $(BOOTLOADER)/start_linux.S $(BOOTLOADER_KEY) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BARE_CFLAGS) $(if $(BOOTLOADER_KEY),-DBOOTLOADER_KEY='"$(BOOTLOADER_KEY)"') \
+		-c -o $@ $<
+
+$(BARE_OBJ)/bootloader.elf: $(BARE_START) $(BOOTLOADER_OBJS) $(BARE_LIB) $(BARE)/lib/bare.ld
+	$(call say,LD,$@)
+	$(Q)$(CC) $(BARE_LDFLAGS) -Wl,--defsym=image_address=$(BOOTLOADER_ADDRESS) \
+		-Wl,-e,entry_linux32 -o $@ $(filter-out %.ld,$^)
+$(BARE_OBJ)/bootloader.bin: $(BARE_OBJ)/bootloader.elf
+	$(Q)$(OBJCOPY) -O binary --set-section-flags .bss=alloc,load,contents $< $@
+$(BARE_OUT)/bootloader.rom: $(BARE)/lib/rom.S $(BARE)/lib/rom.ld $(BARE_OBJ)/bootloader.bin
+	$(call say,LD,$@)
+	$(Q)$(CC) -DBARE_PAYLOAD='"$(BARE_OBJ)/bootloader.bin"' \
+		-DPAYLOAD_ADDRESS=$(BOOTLOADER_ADDRESS) -nostdlib -static \
+		-Wl,--build-id=none,--no-warn-rwx-segments -T $(BARE)/lib/rom.ld \
+		-o $(BARE_OBJ)/bootloader.rom.elf $<
+	$(Q)$(OBJCOPY) -O binary $(BARE_OBJ)/bootloader.rom.elf $@
+
+.PHONY: bootloader
+bootloader: $(BARE_OUT)/bootloader.rom
+guests: bootloader
+-include $(wildcard $(BOOTLOADER_OBJ)/*.d)
