@@ -50,6 +50,33 @@ $(BARE_OUT)/bootloader.rom: $(BARE)/lib/rom.S $(BARE)/lib/rom.ld $(BARE_OBJ)/boo
 		-o $(BARE_OBJ)/bootloader.rom.elf $<
 	$(Q)$(OBJCOPY) -O binary $(BARE_OBJ)/bootloader.rom.elf $@
 
+# The same verification as a library of the host, for tests: all but what drives devices.
+BOOTLOADER_HOST := $(BUILD)/lib/bootloader.a
+BOOTLOADER_HOST_OBJS := $(call obj,$(filter-out %/main.c %/blk.c,$(wildcard $(BOOTLOADER)/*.c))) \
+	$(BEARSSL_FILES:%=$(BUILD)/obj/bearssl/%.o)
+$(BUILD)/obj/$(BOOTLOADER)/%.o: EXTRA_CFLAGS = $(WARN_STRICT) -isystem $(BEARSSL_STAMP)/inc
+$(call obj,$(wildcard $(BOOTLOADER)/*.c)): $(BEARSSL_STAMP)
+$(BUILD)/obj/bearssl/%.o: $(BEARSSL_STAMP) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HARDEN) $(SANFLAGS) $(CFLAGS) -w -isystem $</inc -I$</src -c -o $@ $</src/$*.c
+$(BOOTLOADER_HOST): $(BOOTLOADER_HOST_OBJS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+# Its unit tests and fuzzers know nothing of vmm, and the names there may be the same.
+$(BUILD)/tests/unit/test_bootloader_%: $(BUILD)/obj/tests/unit/test_bootloader_%.o \
+		$(BUILD)/obj/tests/unit/bootloader_rig.o $(BOOTLOADER_HOST)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka
+$(BUILD)/obj/tests/unit/test_bootloader_%.o $(BUILD)/obj/tests/unit/bootloader_rig.o \
+$(BUILD)/obj/tests/fuzz/fuzz_bootloader_%.o: EXTRA_CFLAGS = -isystem $(BEARSSL_STAMP)/inc
+$(BUILD)/fuzz/fuzz_bootloader_%: $(BUILD)/obj/tests/fuzz/fuzz_bootloader_%.o $(BOOTLOADER_HOST)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^
+
 .PHONY: bootloader
 bootloader: $(BARE_OUT)/bootloader.rom
 guests: bootloader
