@@ -56,7 +56,7 @@ virtio_SRC := $(wildcard virtio/*.c)
 boot_SRC := $(wildcard boot/*.c boot/$(ARCH)/*.c)
 vmm_SRC := $(filter-out vmm/main.c vmm/seccomp_gen.c,$(wildcard vmm/*.c vmm/$(ARCH)/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
-UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+UNIT_HELP_SRC := $(filter-out $(UNIT_SRC) %/bootloader_rig.c,$(wildcard tests/unit/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 

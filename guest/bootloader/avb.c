@@ -28,9 +28,9 @@ static bool refused(struct verifier *v, enum failure_code code, const char *obje
 		    const char *why)
 {
 	if (!v->slot->unlocked)
-		return fail(v->f, code, object, why);
+		return fail_with(v->f, code, object, why);
 	if (v->slot->n_errors++ == 0)
-		fail(v->f, code, object, why);
+		fail_with(v->f, code, object, why);
 	return true;
 }
 
@@ -54,8 +54,8 @@ static bool find_part(const struct verifier *v, const struct avb_name *base, boo
 	char name[GPT_NAME_MAX];
 
 	if (!full_name(v, base, no_ab, name))
-		return fail(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, "vbmeta",
-			    "it names a partition of more than 36 characters");
+		return fail_with(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, "vbmeta",
+				 "it names a partition of more than 36 characters");
 	return gpt_find(v->disks, v->n_disks, name, ret_part, v->f);
 }
 
@@ -222,13 +222,13 @@ static bool follow_chain(struct verifier *v, const struct avb_chain_descriptor *
 	bool ok;
 
 	if (depth)
-		return fail(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, "vbmeta",
-			    "a chained image has a chain of its own");
+		return fail_with(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, "vbmeta",
+				 "a chained image has a chain of its own");
 	if (!find_part(v, &d->name, d->no_ab, &part))
 		return false;
 	if (part.size < AVB_FOOTER_SIZE)
-		return fail(v->f, FAILURE_BOOTLOADER_TRUNCATED, part.name,
-			    "too short for a footer");
+		return fail_with(v->f, FAILURE_BOOTLOADER_TRUNCATED, part.name,
+				 "too short for a footer");
 	if (!part_load(&part, part.size - AVB_FOOTER_SIZE, AVB_FOOTER_SIZE, v->arena,
 		       &data, v->f))
 		return false;
@@ -256,7 +256,7 @@ static bool handle_descriptor(struct verifier *v, const struct avb_descriptor *d
 		if (!avb_hash_parse(d, &u.hash))
 			break;
 		if (!u.hash.alg_known)
-			return fail(
+			return fail_with(
 				v->f, FAILURE_BOOTLOADER_UNSUPPORTED, name,
 				"a hash algorithm that is neither sha256 nor sha512");
 		return verify_hash(v, &u.hash);
@@ -276,8 +276,8 @@ static bool handle_descriptor(struct verifier *v, const struct avb_descriptor *d
 	default:
 		return true; /* properties, and what is still to be invented */
 	}
-	return fail(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, name,
-		    "a descriptor contradicts itself");
+	return fail_with(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, name,
+			 "a descriptor contradicts itself");
 }
 
 static bool handle_descriptors(struct verifier *v, const struct vbmeta *m,
@@ -288,8 +288,8 @@ static bool handle_descriptors(struct verifier *v, const struct vbmeta *m,
 
 	while (at < m->descriptors_size) {
 		if (!avb_descriptor_next(m, &at, &d))
-			return fail(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, name,
-				    "a descriptor leads out of it");
+			return fail_with(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, name,
+					 "a descriptor leads out of it");
 		if (!handle_descriptor(v, &d, name, depth))
 			return false;
 	}
@@ -306,8 +306,8 @@ static bool verify_image(struct verifier *v, const struct part *part, uint64_t o
 	const char *why;
 
 	if (v->n_images == AVB_MAX_IMAGES)
-		return fail(v->f, FAILURE_BOOTLOADER_UNSUPPORTED, part->name,
-			    "more than 7 chained partitions");
+		return fail_with(v->f, FAILURE_BOOTLOADER_UNSUPPORTED, part->name,
+				 "more than 7 chained partitions");
 	if (room > VBMETA_MAX_SIZE)
 		room = VBMETA_MAX_SIZE;
 	/* A footer may lead anywhere: part_load() looks. */
@@ -316,10 +316,10 @@ static bool verify_image(struct verifier *v, const struct part *part, uint64_t o
 		return false;
 	why = vbmeta_parse(data, room < part->size ? room : part->size, m);
 	if (why)
-		return fail(v->f,
-			    m->unsupported ? FAILURE_BOOTLOADER_UNSUPPORTED
-					   : FAILURE_BOOTLOADER_BAD_VBMETA,
-			    part->name, why);
+		return fail_with(v->f,
+				 m->unsupported ? FAILURE_BOOTLOADER_UNSUPPORTED
+						: FAILURE_BOOTLOADER_BAD_VBMETA,
+				 part->name, why);
 	v->n_images++;
 	if (!check_signature(v, m, key, part->name))
 		return false;
@@ -363,8 +363,8 @@ bool avb_verify(const struct gpt *disks, size_t n, const char *suffix,
 	struct part part;
 
 	if (!v)
-		return fail(f, FAILURE_BOOTLOADER_NO_MEMORY, "vbmeta",
-			    "no memory to verify it");
+		return fail_with(f, FAILURE_BOOTLOADER_NO_MEMORY, "vbmeta",
+				 "no memory to verify it");
 	memset(ret_slot, 0, sizeof(*ret_slot));
 	memset(v, 0, sizeof(*v));
 	ret_slot->suffix = suffix;
@@ -377,17 +377,17 @@ bool avb_verify(const struct gpt *disks, size_t n, const char *suffix,
 	v->f = f;
 	v->cmdline = text_into(ret_slot->cmdline, sizeof(ret_slot->cmdline));
 	if (key->size > sizeof(key->key) || (!key->size && !key->unlocked))
-		return fail(f, FAILURE_BOOTLOADER_NO_KEY, "vbmeta",
-			    "no trusted key was given");
+		return fail_with(f, FAILURE_BOOTLOADER_NO_KEY, "vbmeta",
+				 "no trusted key was given");
 	if (!find_part(v, &vbmeta, false, &part) ||
 	    !verify_image(v, &part, 0, part.size, &trusted, key->rollback_index, 0))
 		return false;
 	if (v->cmdline.cut)
-		return fail(f, FAILURE_BOOTLOADER_BAD_VBMETA, part.name,
-			    "its command line is too long");
+		return fail_with(f, FAILURE_BOOTLOADER_BAD_VBMETA, part.name,
+				 "its command line is too long");
 	if (!ret_slot->parts[AVB_BOOT].data)
-		return fail(f, FAILURE_BOOTLOADER_BAD_VBMETA, part.name,
-			    "no hash descriptor for boot");
+		return fail_with(f, FAILURE_BOOTLOADER_BAD_VBMETA, part.name,
+				 "no hash descriptor for boot");
 	digest_images(v);
 	return true;
 }

@@ -43,7 +43,7 @@ static bool take_text(char *ret, size_t *at, const uint8_t *field, size_t len)
 
 static bool bad(struct failure *f, const char *part, const char *why)
 {
-	return fail(f, FAILURE_BOOTLOADER_BAD_BOOT_IMAGE, part, why);
+	return fail_with(f, FAILURE_BOOTLOADER_BAD_BOOT_IMAGE, part, why);
 }
 
 static bool is_page_size(uint32_t v)
@@ -126,8 +126,8 @@ static bool parse_vendor(const struct blob *img, struct bootimg *ret, struct fai
 	version = le32(h + 8);
 	header = version == 3 ? 2112 : 2128;
 	if (version != 3 && version != 4)
-		return fail(f, FAILURE_BOOTLOADER_UNSUPPORTED, "vendor_boot",
-			    "neither of version 3 nor 4");
+		return fail_with(f, FAILURE_BOOTLOADER_UNSUPPORTED, "vendor_boot",
+				 "neither of version 3 nor 4");
 	c.page = le32(h + 12);
 	if (!is_page_size((uint32_t)c.page) || img->size < header)
 		return bad(f, "vendor_boot", "its header contradicts itself");
@@ -156,8 +156,8 @@ bool bootimg_parse(const struct blob *boot, const struct blob *init_boot,
 		return bad(f, "boot", "it is no Android boot image");
 	ret->version = le32(boot->data + VERSION_AT);
 	if (ret->version < 2 || ret->version > 4)
-		return fail(f, FAILURE_BOOTLOADER_UNSUPPORTED, "boot",
-			    "a boot image whose version is not 2, 3 or 4");
+		return fail_with(f, FAILURE_BOOTLOADER_UNSUPPORTED, "boot",
+				 "a boot image whose version is not 2, 3 or 4");
 	ok = ret->version == 2 ? parse_v2(boot, ret, f) : parse_v3(boot, ret, f);
 	if (ok && init_boot->data)
 		ok = parse_init_boot(init_boot, ret, f);

@@ -64,15 +64,24 @@ $(BOOTLOADER_HOST): $(BOOTLOADER_HOST_OBJS)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
+# What signs in tests.
+BEARSSL_TEST_FILES := rsa/rsa_i31_pkcs1_sign rsa/rsa_i31_priv rsa/rsa_pkcs1_sig_pad \
+	rsa/rsa_i31_keygen rsa/rsa_i31_keygen_inner rand/hmac_drbg mac/hmac mac/hmac_ct \
+	int/i31_moddiv codec/enc32le codec/dec32le
+BOOTLOADER_RIG := $(BUILD)/obj/tests/unit/bootloader_rig.o \
+	$(BEARSSL_TEST_FILES:%=$(BUILD)/obj/bearssl/%.o) $(BOOTLOADER_HOST)
+
 # Its unit tests and fuzzers know nothing of vmm, and the names there may be the same.
-$(BUILD)/tests/unit/test_bootloader_%: $(BUILD)/obj/tests/unit/test_bootloader_%.o \
-		$(BUILD)/obj/tests/unit/bootloader_rig.o $(BOOTLOADER_HOST)
+BOOTLOADER_UNITS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_bootloader_*.c))
+$(BOOTLOADER_UNITS): $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BOOTLOADER_RIG)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka
 $(BUILD)/obj/tests/unit/test_bootloader_%.o $(BUILD)/obj/tests/unit/bootloader_rig.o \
 $(BUILD)/obj/tests/fuzz/fuzz_bootloader_%.o: EXTRA_CFLAGS = -isystem $(BEARSSL_STAMP)/inc
-$(BUILD)/fuzz/fuzz_bootloader_%: $(BUILD)/obj/tests/fuzz/fuzz_bootloader_%.o $(BOOTLOADER_HOST)
+$(call obj,$(wildcard tests/unit/*bootloader_*.c tests/fuzz/fuzz_bootloader_*.c)): $(BEARSSL_STAMP)
+BOOTLOADER_FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_bootloader_*.c))
+$(BOOTLOADER_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BOOTLOADER_HOST)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^

@@ -1,8 +1,8 @@
 /* Failures; see failure.h. */
 #include "failure.h"
 
-bool fail(struct failure *f, enum failure_code code, const char *object,
-	  const char *why)
+bool fail_with(struct failure *f, enum failure_code code, const char *object,
+	       const char *why)
 {
 	size_t n = 0;
 

@@ -1,6 +1,6 @@
 /*
  * How everything here fails: a code of boot/failure_codes.h and one sentence, of which
- * the object stands first. Functions that can fail return false, fail()'s value.
+ * the object stands first. Functions that can fail return false, fail_with()'s value.
  */
 #pragma once
 
@@ -23,7 +23,7 @@ struct failure {
 };
 
 /* Fill @f and return false. @object is cut where it is longer. */
-bool fail(struct failure *f, enum failure_code code, const char *object,
-	  const char *why);
+bool fail_with(struct failure *f, enum failure_code code, const char *object,
+	       const char *why);
 
 const char *failure_name(enum failure_code code);

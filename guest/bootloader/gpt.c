@@ -75,19 +75,22 @@ bool gpt_open(struct gpt *gpt, const struct blk *blk, const char *name,
 
 	*gpt = (struct gpt){ .blk = blk };
 	if (blk->sectors < 3)
-		return fail(f, FAILURE_BOOTLOADER_BAD_GPT, name, "too small for a GPT");
+		return fail_with(f, FAILURE_BOOTLOADER_BAD_GPT, name,
+				 "too small for a GPT");
 	if (!read_sectors(blk, 1, header, 1))
-		return fail(f, FAILURE_BOOTLOADER_IO_ERROR, name, "cannot be read");
+		return fail_with(f, FAILURE_BOOTLOADER_IO_ERROR, name,
+				 "cannot be read");
 	if (try_table(gpt, header, 1, arena))
 		return true;
 	arena_release(arena, mark);
 	if (!read_sectors(blk, blk->sectors - 1, header, 1))
-		return fail(f, FAILURE_BOOTLOADER_IO_ERROR, name, "cannot be read");
+		return fail_with(f, FAILURE_BOOTLOADER_IO_ERROR, name,
+				 "cannot be read");
 	if (try_table(gpt, header, blk->sectors - 1, arena))
 		return true;
 	arena_release(arena, mark);
-	return fail(f, FAILURE_BOOTLOADER_BAD_GPT, name,
-		    "neither partition table is valid");
+	return fail_with(f, FAILURE_BOOTLOADER_BAD_GPT, name,
+			 "neither partition table is valid");
 }
 
 /* Names are UTF-16; those that we look for are ASCII. */
@@ -116,8 +119,8 @@ static bool take_entry(const struct gpt *gpt, const uint8_t *entry, const char *
 	size_t n = 0;
 
 	if (first < gpt->first_usable || last > gpt->last_usable || first > last)
-		return fail(f, FAILURE_BOOTLOADER_BAD_GPT, name,
-			    "the partition lies outside of the disk");
+		return fail_with(f, FAILURE_BOOTLOADER_BAD_GPT, name,
+				 "the partition lies outside of the disk");
 	*ret_part = (struct part){
 		.blk = gpt->blk,
 		.first = first,
@@ -141,7 +144,8 @@ bool gpt_find(const struct gpt *disks, size_t n, const char *name,
 			if (is_used(entry) && has_name(entry, name))
 				return take_entry(&disks[d], entry, name, ret_part, f);
 		}
-	return fail(f, FAILURE_BOOTLOADER_MISSING_PARTITION, name, "no such partition");
+	return fail_with(f, FAILURE_BOOTLOADER_MISSING_PARTITION, name,
+			 "no such partition");
 }
 
 bool part_load(const struct part *p, uint64_t off, uint64_t len, struct arena *arena,
@@ -151,15 +155,16 @@ bool part_load(const struct part *p, uint64_t off, uint64_t len, struct arena *a
 	uint8_t *data;
 
 	if (!within(off, len, p->size))
-		return fail(f, FAILURE_BOOTLOADER_TRUNCATED, p->name,
-			    "shorter than what it should hold");
+		return fail_with(f, FAILURE_BOOTLOADER_TRUNCATED, p->name,
+				 "shorter than what it should hold");
 	sectors = (off + len + SECTOR_SIZE - 1) / SECTOR_SIZE - first;
 	data = arena_take(arena, sectors * SECTOR_SIZE);
 	if (!data)
-		return fail(f, FAILURE_BOOTLOADER_NO_MEMORY, p->name,
-			    "does not fit into memory");
+		return fail_with(f, FAILURE_BOOTLOADER_NO_MEMORY, p->name,
+				 "does not fit into memory");
 	if (!read_sectors(p->blk, p->first + first, data, sectors))
-		return fail(f, FAILURE_BOOTLOADER_IO_ERROR, p->name, "cannot be read");
+		return fail_with(f, FAILURE_BOOTLOADER_IO_ERROR, p->name,
+				 "cannot be read");
 	*ret_data = data + off % SECTOR_SIZE;
 	return true;
 }
@@ -168,10 +173,10 @@ bool part_write_sector(const struct part *p, uint64_t off, const void *buf,
 		       struct failure *f)
 {
 	if (off % SECTOR_SIZE || !within(off, SECTOR_SIZE, p->size))
-		return fail(f, FAILURE_BOOTLOADER_TRUNCATED, p->name,
-			    "shorter than what it should hold");
+		return fail_with(f, FAILURE_BOOTLOADER_TRUNCATED, p->name,
+				 "shorter than what it should hold");
 	if (!p->blk->write(p->blk->ctx, p->first + off / SECTOR_SIZE, buf, 1))
-		return fail(f, FAILURE_BOOTLOADER_IO_ERROR, p->name,
-			    "cannot be written");
+		return fail_with(f, FAILURE_BOOTLOADER_IO_ERROR, p->name,
+				 "cannot be written");
 	return true;
 }

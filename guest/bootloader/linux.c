@@ -13,7 +13,7 @@
 
 static bool bad(struct failure *f, const char *why)
 {
-	return fail(f, FAILURE_BOOTLOADER_BAD_BOOT_IMAGE, "boot", why);
+	return fail_with(f, FAILURE_BOOTLOADER_BAD_BOOT_IMAGE, "boot", why);
 }
 
 bool linux_parse(const struct blob *bzimage, struct linux_image *ret, struct failure *f)
@@ -31,8 +31,8 @@ bool linux_parse(const struct blob *bzimage, struct linux_image *ret, struct fai
 	memcpy(hdr, p + HDR_AT, len < sizeof(*hdr) ? len : sizeof(*hdr));
 	if (hdr->version < PROTOCOL_2_12 || !(hdr->xloadflags & XLF_KERNEL_64) ||
 	    len < offsetof(struct setup_header, handover_offset))
-		return fail(f, FAILURE_BOOTLOADER_UNSUPPORTED, "boot",
-			    "its kernel has no 64-bit entry");
+		return fail_with(f, FAILURE_BOOTLOADER_UNSUPPORTED, "boot",
+				 "its kernel has no 64-bit entry");
 	setup = ((hdr->setup_sects ? hdr->setup_sects : 4u) + 1u) * SECTOR;
 	code = hdr->syssize * (uint64_t)16;
 	if (code <= ENTRY_64 || !within(setup, code, bzimage->size))

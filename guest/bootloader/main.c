@@ -108,7 +108,8 @@ static bool find_memory(struct failure *f)
 					0 };
 		return true;
 	}
-	return fail(f, FAILURE_BOOTLOADER_NO_MEMORY, "memory", "there is too little");
+	return fail_with(f, FAILURE_BOOTLOADER_NO_MEMORY, "memory",
+			 "there is too little");
 }
 
 /* Disks without a partition table are none of ours, unless all are. */
@@ -116,7 +117,7 @@ static size_t find_disks(struct failure *f)
 {
 	size_t found = blk_find(disks), n = 0;
 
-	fail(f, FAILURE_BOOTLOADER_NO_DISK, "disks", "there is none");
+	fail_with(f, FAILURE_BOOTLOADER_NO_DISK, "disks", "there is none");
 	for (size_t i = 0; i < found; i++) {
 		char name[] = "disk 0";
 
@@ -149,11 +150,12 @@ static bool place(struct failure *f)
 	uint64_t free_end = free_start + arena.size - arena.used;
 
 	if (k->start < free_start || k->end > free_end)
-		return fail(f, FAILURE_BOOTLOADER_NO_MEMORY, "boot",
-			    "its kernel does not fit into memory beside its image");
+		return fail_with(
+			f, FAILURE_BOOTLOADER_NO_MEMORY, "boot",
+			"its kernel does not fit into memory beside its image");
 	if (plan.initrd.size > UINT32_MAX)
-		return fail(f, FAILURE_BOOTLOADER_NO_MEMORY, "boot",
-			    "its ramdisks are too large");
+		return fail_with(f, FAILURE_BOOTLOADER_NO_MEMORY, "boot",
+				 "its ramdisks are too large");
 	memcpy((void *)(uintptr_t)k->start, k->code.data, k->code.size);
 	memcpy((void *)(uintptr_t)CMDLINE, plan.cmdline, text_length(plan.cmdline) + 1);
 	linux_zero_page((struct boot_params *)(uintptr_t)ZERO_PAGE, k, &machine,

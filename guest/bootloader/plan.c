@@ -74,8 +74,8 @@ static bool make_cmdline(const struct avb_slot *slot, const struct bootimg *img,
 		text_add(&t, params->v[i].value);
 	}
 	if (t.cut || t.len > plan->kernel.hdr.cmdline_size)
-		return fail(f, FAILURE_BOOTLOADER_BAD_BOOT_IMAGE, "boot",
-			    "the command line is longer than its kernel takes");
+		return fail_with(f, FAILURE_BOOTLOADER_BAD_BOOT_IMAGE, "boot",
+				 "the command line is longer than its kernel takes");
 	return true;
 }
 
@@ -99,8 +99,8 @@ static bool make_initrd(const struct bootimg *img, const struct params *params,
 		return true;
 	p = arena_take(arena, room);
 	if (!p || room > UINT32_MAX)
-		return fail(f, FAILURE_BOOTLOADER_NO_MEMORY, "boot",
-			    "its ramdisks do not fit into memory");
+		return fail_with(f, FAILURE_BOOTLOADER_NO_MEMORY, "boot",
+				 "its ramdisks do not fit into memory");
 	append(p, &at, &img->vendor_ramdisk);
 	append(p, &at, &img->ramdisk);
 	if (img->version == 4) {
@@ -112,8 +112,8 @@ static bool make_initrd(const struct bootimg *img, const struct params *params,
 		for (size_t i = 0; i < params->n; i++)
 			bootconfig_add(&t, params->v[i].key, params->v[i].value);
 		if (t.cut)
-			return fail(f, FAILURE_BOOTLOADER_BAD_BOOT_IMAGE, "boot",
-				    "its bootconfig is too long");
+			return fail_with(f, FAILURE_BOOTLOADER_BAD_BOOT_IMAGE, "boot",
+					 "its bootconfig is too long");
 		lines = at - ramdisks + t.len;
 		at = ramdisks + bootconfig_finish(p + ramdisks, lines, ramdisks);
 	}
@@ -132,8 +132,8 @@ static bool try_slot(const struct gpt *disks, size_t n, const struct key_block *
 	struct params params;
 
 	if (!slot || !img)
-		return fail(f, FAILURE_BOOTLOADER_NO_MEMORY, "vbmeta",
-			    "no memory to verify it");
+		return fail_with(f, FAILURE_BOOTLOADER_NO_MEMORY, "vbmeta",
+				 "no memory to verify it");
 	if (!avb_verify(disks, n, slot_suffix(plan->slot), key, arena, slot, f))
 		return false;
 	if (slot->n_errors)
@@ -191,8 +191,8 @@ bool plan_make(const struct gpt *disks, size_t n, const struct key_block *key,
 			note(arg, &failure);
 	}
 	if (!tried)
-		return fail(f, FAILURE_BOOTLOADER_NO_SLOT, "misc",
-			    "no slot has tries left");
+		return fail_with(f, FAILURE_BOOTLOADER_NO_SLOT, "misc",
+				 "no slot has tries left");
 	*f = first;
 	return false;
 }
