@@ -79,12 +79,6 @@ const struct rig_key *rig_key(unsigned which)
 	return &keys[which];
 }
 
-const uint8_t *rig_key_blob(const struct rig_key *key, size_t *ret_len)
-{
-	*ret_len = sizeof(key->blob);
-	return key->blob;
-}
-
 /* --- vbmeta -------------------------------------------------------------- */
 
 void rig_vbmeta_init(struct rig_vbmeta *m)
@@ -230,16 +224,26 @@ static bool write_disk(void *ctx, uint64_t sector, const void *buf, uint64_t n)
 	return true;
 }
 
+struct rig *rig_new(void)
+{
+	struct rig *r = aligned_alloc(ARENA_ALIGN, sizeof(*r));
+
+	assert_non_null(r);
+	rig_init(r);
+	return r;
+}
+
 void rig_init(struct rig *r)
 {
-	size_t len;
-	const uint8_t *blob = rig_key_blob(rig_key(0), &len);
-
 	memset(r, 0, sizeof(*r));
 	r->blk = (struct blk){ read_disk, write_disk, r, RIG_SECTORS };
 	r->next = 2 + TABLE_SECTORS;
-	r->key.size = (uint32_t)len;
-	memcpy(r->key.key, blob, len);
+}
+
+void rig_trust(struct rig *r, const struct rig_key *key)
+{
+	r->key.size = sizeof(key->blob);
+	memcpy(r->key.key, key->blob, sizeof(key->blob));
 }
 
 uint8_t *rig_part(struct rig *r, const char *name, const void *data, size_t len)
@@ -281,9 +285,9 @@ static void write_header(struct rig *r, uint64_t lba, uint64_t other, uint64_t t
 	put_le64(h + 40, 2 + TABLE_SECTORS);
 	put_le64(h + 48, RIG_SECTORS - 2 - TABLE_SECTORS);
 	put_le64(h + 72, table);
-	put_le32(h + 80, 128);
+	put_le32(h + 80, RIG_PARTS);
 	put_le32(h + 84, 128);
-	put_le32(h + 88, crc32(0, r->disk + table * SECTOR_SIZE, 128 * 128));
+	put_le32(h + 88, crc32(0, r->disk + table * SECTOR_SIZE, RIG_PARTS * 128));
 	put_le32(h + 16, crc32(0, h, 92));
 }
 
@@ -374,6 +378,7 @@ void rig_good_disk(struct rig *r)
 	rig_add_hash(&m, "boot", boot, len);
 	rig_sign(&m, rig_key(0));
 	rig_init(r);
+	rig_trust(r, rig_key(0));
 	rig_part(r, "vbmeta_a", m.image.data, m.image.len);
 	rig_part(r, "boot_a", boot, len);
 	rig_write_gpt(r);

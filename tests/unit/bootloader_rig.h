@@ -23,8 +23,6 @@ void rig_pad(struct rig_bytes *b, size_t to);
 
 struct rig_key; /* RSA-2048; one of two, made once */
 const struct rig_key *rig_key(unsigned which);
-/* As it stands in vbmeta images; *ret_len bytes. */
-const uint8_t *rig_key_blob(const struct rig_key *key, size_t *ret_len);
 
 /* A vbmeta image that is being made: descriptors, then its fields, then rig_sign(). */
 struct rig_vbmeta {
@@ -65,7 +63,9 @@ struct rig {
 	struct failure note; /* the last one */
 };
 
-void rig_init(struct rig *r);
+struct rig *rig_new(void); /* for free() */
+void rig_init(struct rig *r); /* as new: locked, and no key is trusted */
+void rig_trust(struct rig *r, const struct rig_key *key);
 /* The content of a new partition of at least @len bytes, of which @data are the first.
  */
 uint8_t *rig_part(struct rig *r, const char *name, const void *data, size_t len);
