@@ -278,9 +278,9 @@ static void clean_up(struct job *j, bool failed)
 
 		if (o->swapped && failed)
 			(void)swap(o);
-		if (o->written)
+		if (o->temp && o->written)
 			unlink(o->temp);
-		if (o->placed && failed)
+		if (o->path && o->placed && failed)
 			unlink(o->path);
 		free(o->path);
 		free(o->temp);
