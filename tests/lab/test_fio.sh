@@ -24,6 +24,7 @@ make_disks() {
 }
 first=$((20480 + 1003520 + 12582912)) # where the writable ones begin
 
+# One fio for all jobs, one after the other: it takes long to start.
 prepare='set -e
 mkdir -p /mnt
 mount -t ext4 -o ro /dev/vda /mnt
@@ -31,66 +32,75 @@ for fs in dev sys proc; do mount --bind /$fs /mnt/$fs; done
 mount -t tmpfs run /mnt/run
 export SYSTEMD_IGNORE_CHROOT=1 # udevadm does nothing in one
 in_tools() { chroot /mnt "$@"; }
-fio() { # its report is of interest only if it fails
-	in_tools fio --thread --ioengine=libaio --direct=1 --blockalign=512 --verify=crc32c \
-		--verify_interval=512 --verify_fatal=1 --verify_state_save=0 --eta=never --output=/run/fio "$@" || { cat /mnt/run/fio; false; }
-	echo "VERIFIED $*"
+fio() {
+	in_tools fio --eta=never --output=/run/report - || { cat /mnt/run/report; false; }
+	grep "^[a-z-]*: (groupid=" /mnt/run/report # names and errors
 }
+fio <<END
+[global]
+thread
+stonewall
+ioengine=libaio
+direct=1
+blockalign=512
+random_generator=tausworthe64
+verify=crc32c
+verify_interval=512
+verify_fatal=1
+verify_state_save=0
 '
 
-# depth MAX: a random one; small ones as often as large ones.
+# Small depths as often as large ones.
 depth() { echo $((1 + RANDOM % (1 << RANDOM % 7))); }
 
-# What is written is read back, at once or at the end; then once more as one stream.
-writes() { # NAME DEVICE SIZE [OFFSET]
-	local where="--filename=$2 --size=$3 --offset=${4:-0}"
-	echo "fio --name=$1 $where --rw=randwrite --bsrange=512-64k --iodepth=$(depth) \
-		--iodepth_batch_submit=$((1 + RANDOM % 8)) --verify_backlog=$((8 + RANDOM % 64)) \
-		--fsync=$((8 + RANDOM % 64)) --randseed=$RANDOM --random_generator=tausworthe64"
-	again "$@"
+job() { # NAME DEVICE SIZE OFFSET OPTION...
+	printf '%s\n' "[$1]" "filename=$2" "size=$3" "offset=$4" "iodepth=$(depth)" "randseed=$RANDOM" "${@:5}"
 }
-again() {
-	echo "fio --name=$1-again --readonly --filename=$2 --size=$3 --offset=${4:-0} --rw=read --bs=32k --iodepth=$(depth)"
+# What is written is read back soon, and once more as one stream.
+writes() { # NAME DEVICE SIZE OFFSET
+	job "$@" rw=randwrite bsrange=512-64k iodepth_batch_submit=$((1 + RANDOM % 8)) \
+		verify_backlog=$((8 + RANDOM % 64)) fsync=$((8 + RANDOM % 64))
+	again "$1-again" "${@:2}"
 }
-reads() { # NAME DEVICE OFFSET
-	echo "fio --name=$1 --readonly --filename=$2 --offset=$3 --size=4M --rw=randread --bsrange=512-128k \
-		--iodepth=$(depth) --randseed=$RANDOM --random_generator=tausworthe64"
-}
+again() { job "$@" rw=read bs=32k; }
+reads() { job "$@" rw=randread bsrange=512-128k; }
 
 # run ENGINE JOB: boots with all disks; the engine is what vmm itself says.
 run() {
 	local name=$1 engine=async-executor=$1
-	boot 0 -m 256 -p quiet -i "$(initrd drivers "$prepare$2")" --log-level debug \
+	boot 0 -m 512 -p quiet -i "$(initrd drivers "$prepare$2")" --log-level debug \
 		--block "$tools/tools.img,ro=true" --block "$dir/raw.img,direct=true,$engine" \
 		--block "$dir/disk.img,format=composite,$engine" \
 		--block "$tools/data.simg,ro=true,format=sparse,$engine" "$cloud/vmlinuz" &&
 		said 'GUEST-EXIT 0' || { cat "$dir/job" "$dir/out" && return 1; }
 	[ "$name" = uring ] && name=io_uring || name=sync
-	for kind in raw composite sparse; do
-		grep -qE "image .*: $kind, $name\$" "$dir/err" ||
-			{ echo "not $kind by $name:" && grep image "$dir/err"; return 1; }
+	for what in 'raw.img: raw' 'disk.img: composite' 'data.simg: sparse'; do
+		grep -q "/$what, $name\$" "$dir/err" ||
+			{ echo "not $what, $name:" && grep image "$dir/err"; return 1; }
 	done
 }
 
 verified() { # NAME...
 	local name
-	for name; do said "VERIFIED --name=$name " || return; done
+	for name; do
+		grep -qE "^$name: \(groupid=.* err= 0:" "$dir/out" || { echo "$name was not verified" && return 1; }
+	done
 }
 
-whole="sha256sum /dev/vdd"
 by_uring() {
-	run uring "$(writes raw /dev/vdb 4M; writes composite /dev/vdc $((one + two)) $first
-		reads sparse-begin /dev/vdd 0; reads sparse-end /dev/vdd 8M
-		reads component /dev/vdc2 0; echo "$whole")" &&
+	run uring "$(writes raw /dev/vdb 4M 0; writes composite /dev/vdc $((one + two)) $first
+		reads sparse-begin /dev/vdd 4M 0; reads sparse-end /dev/vdd 4M 8M
+		reads component /dev/vdc2 4M 0; printf '%s\n' END 'sha256sum /dev/vdd')" &&
 		verified raw raw-again composite composite-again sparse-begin sparse-end component &&
 		said "$(sha256sum <"$tools/data.raw" | cut -d' ' -f1)"
 }
 # What the other engine wrote is there, before it is written anew.
 by_calls() {
-	run epoll "$(again kept-raw /dev/vdb 4M; again kept-composite /dev/vdc $((one + two)) $first
-		writes raw /dev/vdb 4M; writes composite /dev/vdc $((one + two)) $first
-		reads sparse-end /dev/vdd 8M
-		echo 'in_tools systemd-udevd --daemon
+	run epoll "$(again kept-raw /dev/vdb 4M 0; again kept-composite /dev/vdc $((one + two)) $first
+		writes raw /dev/vdb 4M 0; writes composite /dev/vdc $((one + two)) $first
+		reads sparse-end /dev/vdd 4M 8M
+		echo 'END
+			in_tools systemd-udevd --daemon
 			in_tools udevadm trigger --action=add --subsystem-match=block
 			in_tools udevadm settle
 			ls /dev/disk/by-partlabel | xargs echo LABELS
@@ -100,7 +110,7 @@ by_calls() {
 			echo "the guest wrote this" >/data/reply
 			umount /data
 			head -c 1000001 /dev/disk/by-partlabel/odd | sha256sum')" &&
-		verified kept-raw-again kept-composite-again raw composite sparse-end
+		verified kept-raw kept-composite raw raw-again composite composite-again sparse-end
 }
 by_partlabel() { # from what that guest has printed and written already
 	said 'LABELS data odd one system two' && said 'the host wrote this' &&
