@@ -12,13 +12,14 @@ tools=${BUILD:-build}/lab/fio
 one=1052672 two=1404928
 make_disks() {
 	truncate -s 4M "$dir/raw.img"
+	raw=$(losetup -f --show "$dir/raw.img") # /tmp has no direct I/O, but this has
 	head -c 1000001 /dev/urandom >"$dir/odd.img"
 	truncate -s $one "$dir/one.img"
 	truncate -s $two "$dir/two.img"
 	truncate -s 8M "$dir/data.img"
 	mke2fs -q -t ext4 -L data "$dir/data.img"
 	echo 'the host wrote this' >"$dir/hello"
-	debugfs -w -R "write $dir/hello hello" "$dir/data.img" 2>/dev/null
+	debugfs -w -R "write $dir/hello hello" "$dir/data.img" >/dev/null 2>&1
 	"$vmm" create_composite "$dir/disk.img" odd:"$dir/odd.img" system:"$tools/data.simg" \
 		one:"$dir/one.img:writable" two:"$dir/two.img:writable" data:"$dir/data.img:writable"
 }
@@ -69,12 +70,12 @@ reads() { job "$@" rw=randread bsrange=512-128k; }
 run() {
 	local name=$1 engine=async-executor=$1
 	boot 0 -m 512 -p quiet -i "$(initrd drivers "$prepare$2")" --log-level debug \
-		--block "$tools/tools.img,ro=true" --block "$dir/raw.img,direct=true,$engine" \
+		--block "$tools/tools.img,ro=true" --block "$raw,direct=true,$engine" \
 		--block "$dir/disk.img,format=composite,$engine" \
 		--block "$tools/data.simg,ro=true,format=sparse,$engine" "$cloud/vmlinuz" &&
 		said 'GUEST-EXIT 0' || { cat "$dir/job" "$dir/out" && return 1; }
 	[ "$name" = uring ] && name=io_uring || name=sync
-	for what in 'raw.img: raw' 'disk.img: composite' 'data.simg: sparse'; do
+	for what in "${raw#/dev/}: raw" 'disk.img: composite' 'data.simg: sparse'; do
 		grep -q "/$what, $name\$" "$dir/err" ||
 			{ echo "not $what, $name:" && grep image "$dir/err"; return 1; }
 	done
