@@ -158,7 +158,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers)
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers fio)
 DRIVERS := virtio_pci virtio_blk virtio_rng virtio_console ext4
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	@tests/setup run
@@ -166,6 +166,12 @@ $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	@mkdir -p $(@D)
 	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel cloud)" \
 		$(if $(filter drivers,$*),$(addprefix -m ,$(DRIVERS)))
+
+# fio, udev, and data for them.
+$(BUILD)/lab/fio: tests/lab/tools
+	@tests/setup test
+	$(call say,GUEST,$@)
+	$(Q)rm -rf $@ && $< $@
 
 test: all guests $(BUILD)/tests/kvm-probe $(LAB_IMAGES)
 	@tests/setup test
@@ -178,7 +184,7 @@ test-unit:
 test-vm: all guests
 	@tests/setup test
 	@tests/run vm
-test-lab: all $(LAB_IMAGES)
+test-lab: all $(LAB_IMAGES) $(BUILD)/tests/unit/test_block_device
 	@tests/setup test
 	@tests/run lab
 
