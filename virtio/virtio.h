@@ -41,6 +41,11 @@ struct virtio_ops {
 	 */
 	void (*stop)(struct virtio_dev *v);
 	/*
+	 * virtio_vector_fd() of queue @n, or whether MSI-X is enabled, has changed
+	 * while running. May be NULL. dev.lock and io_lock held.
+	 */
+	void (*rewire)(struct virtio_dev *v, unsigned n);
+	/*
 	 * The guest wrote device configuration, within config_len; NULL: it is
 	 * read-only. dev.lock held.
 	 */
@@ -65,6 +70,12 @@ struct virtio_dev {
 	struct vq queues[VIRTIO_MAX_QUEUES]; /* under io_lock */
 
 	int kick_fd; /* one for all queues; watched on host->loop */
+	/*
+	 * What a kick of each queue signals: kick_fd, unless the device has put an
+	 * eventfd of its own here, between virtio_init() and the first access, for
+	 * somebody else to watch. Its kick() is then not called for that queue.
+	 */
+	int kick_fds[VIRTIO_MAX_QUEUES];
 	struct virtio_transport *transport; /* registers; under dev.lock */
 };
 
@@ -87,6 +98,15 @@ void virtio_reset(struct device *dev);
 
 /* Interrupt the guest for queue @n if it wants to know. io_lock held. */
 void virtio_signal(struct virtio_dev *v, unsigned n);
+
+/* The same, whether it wants to know or not. */
+void virtio_interrupt(struct virtio_dev *v, unsigned n);
+
+/*
+ * The eventfd of queue @n's message interrupt, made if need be, for somebody else to
+ * signal; it stays the machine's. -1: there is none now. dev.lock held.
+ */
+int virtio_vector_fd(struct virtio_dev *v, unsigned n);
 
 /*
  * The guest broke a rule: set DEVICE_NEEDS_RESET, tell it by a configuration
