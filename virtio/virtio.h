@@ -15,6 +15,8 @@
  */
 #pragma once
 
+#include <linux/virtio_config.h>
+
 #include "devices/device.h"
 #include "devices/pci.h"
 #include "virtio/queue.h"
@@ -23,6 +25,8 @@
 
 #define VIRTIO_F_INDIRECT_DESC (1ull << 28)
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
+/* Linux's is the number of the bit; included above, lest it comes back. */
+#undef VIRTIO_F_VERSION_1
 #define VIRTIO_F_VERSION_1 (1ull << 32)
 
 struct virtio_dev;
