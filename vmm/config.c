@@ -22,13 +22,20 @@ static const char *const absent[] = { "no-usb", "no-pmu", "no-smt", "no-legacy-b
 
 /* --- parsing ------------------------------------------------------------- */
 
+static bool is_name(const char *want, const char *name, size_t len)
+{
+	return strlen(want) == len && !memcmp(want, name, len);
+}
+
 static const struct dev_class *class_named(const char *name, size_t len)
 {
+	/* crosvm's older spelling. */
+	if (is_name("cid", name, len))
+		return &virtio_vsock_class;
 	for (size_t i = 0; config_classes[i]; i++) {
 		const struct dev_class *c = config_classes[i];
 
-		if (config_class_has_option(c) && strlen(c->name) == len &&
-		    !memcmp(c->name, name, len))
+		if (config_class_has_option(c) && is_name(c->name, name, len))
 			return c;
 	}
 	return NULL;
@@ -47,7 +54,7 @@ static size_t rank_of(const struct dev_class *class)
 static bool is_absent(const char *name, size_t len)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
-		if (strlen(absent[i]) == len && !memcmp(absent[i], name, len))
+		if (is_name(absent[i], name, len))
 			return true;
 	return false;
 }
