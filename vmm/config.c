@@ -337,6 +337,21 @@ static int finish(struct parser *p, struct err *err)
 	return finish_serials(cfg, err);
 }
 
+static int check_devices(const struct config *cfg, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < cfg->n_devices; i++) {
+		const struct dev_class *c = cfg->devices[i].class;
+
+		if (c->check)
+			r = c->check(cfg->devices[i].cfg, err);
+		if (r < 0)
+			err_prefix(err, r, "--%s", c->name);
+	}
+	return r;
+}
+
 static int check_memory(const struct config *cfg, struct err *err)
 {
 	if (cfg->hugepages && cfg->mem.hugetlb)
@@ -362,6 +377,8 @@ int config_parse(struct config *cfg, char **args, struct err *err)
 	r = parse_args(&p, err);
 	if (r == 0)
 		r = finish(&p, err);
+	if (r == 0)
+		r = check_devices(cfg, err);
 	return r < 0 ? r : check_memory(cfg, err);
 }
 
