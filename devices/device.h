@@ -41,12 +41,13 @@ enum dev_space { DEV_PIO, DEV_MMIO };
 /* How a VM can end; the exit status of each is in vmm/exit.h. */
 enum vm_end {
 	VM_END_NONE,
-	VM_END_SHUTDOWN, /* the guest, or the user, powered it off */
+	VM_END_SHUTDOWN, /* the guest powered itself off */
 	VM_END_REBOOT,
 	VM_END_CRASH,
 	VM_END_PANIC,
 	VM_END_WATCHDOG,
 	VM_END_TIMEOUT,
+	VM_END_KILLED, /* the host ended it without asking the guest */
 	VM_END_DEBUG_EXIT, /* detail: the value written, 0 to 63 */
 	VM_END_ERROR, /* the machine itself failed */
 };

@@ -30,7 +30,7 @@ struct config_device {
 };
 
 struct config {
-	char *kernel, *initrd, *name;
+	char *kernel, *initrd, *bios, *name; /* kernel or bios */
 	struct opt_list params;
 	struct {
 		uint64_t num_cores;

@@ -20,6 +20,7 @@ static inline int exit_status(enum vm_end end, unsigned detail)
 {
 	switch (end) {
 	case VM_END_SHUTDOWN:
+	case VM_END_KILLED:
 		return EXIT_STOP;
 	case VM_END_REBOOT:
 		return EXIT_RESET;

@@ -1,92 +1,17 @@
 /* A whole machine; see machine.h. */
-#include "vmm/machine.h"
+#include "vmm/machine_struct.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/signalfd.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "devices/chardev.h"
-#include "devices/uart.h"
-#include "virtio/balloon.h"
-#include "virtio/console.h"
 #include "vmm/arch.h"
-#include "vmm/host.h"
-#include "vmm/jail.h"
-#include "vmm/vcpu.h"
-
-#define MAX_DEVICES 64
-#define NUM_UARTS 4
-#define MAX_CONSOLES 8
-
-/* How long to wait at the end for a reader that does not read. */
-#define DRAIN_STALL_MS 2000
-
-struct machine {
-	const struct config *cfg;
-	struct host host;
-	struct loop *loop;
-	struct boot_image kernel, initrd;
-	char *cmdline;
-
-	/* Consoles, in the order of --serial. */
-	size_t n_chardevs;
-	struct chardev *chardevs[MAX_CONSOLES];
-	struct uart_cfg uarts[NUM_UARTS];
-	size_t n_consoles;
-	struct virtio_console_cfg consoles[MAX_CONSOLES];
-	struct pci_host_cfg pci_host;
-	struct virtio_balloon_cfg balloon;
-
-	struct host_device arch_device; /* the interrupt controller's window */
-	size_t n_devices;
-	struct host_device devices[MAX_DEVICES];
-
-	unsigned n_vcpus;
-	struct vcpu *vcpus;
-	struct vcpu_shared shared;
-
-	int signal_fd, timer_fd;
-	pthread_mutex_t end_lock; /* result */
-	struct machine_result result;
-};
-
-static void end_with(struct machine *m, enum vm_end end, unsigned detail,
-		     const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
-
-static void end_with(struct machine *m, enum vm_end end, unsigned detail,
-		     const char *fmt, va_list ap)
-{
-	AUTO_LOCK(&m->end_lock);
-	if (m->result.end != VM_END_NONE)
-		return;
-	m->result.end = end;
-	m->result.detail = detail;
-	vsnprintf(m->result.sentence, sizeof(m->result.sentence), fmt, ap);
-	/* Not one more instruction than was under way. */
-	__atomic_store_n(&m->shared.stop, true, __ATOMIC_RELEASE);
-	loop_stop(m->loop);
-}
-
-void machine_end(struct machine *m, enum vm_end end, unsigned detail, const char *fmt,
-		 ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	end_with(m, end, detail, fmt, ap);
-	va_end(ap);
-}
 
 /* --- before the fork ----------------------------------------------------- */
 
@@ -211,37 +136,6 @@ static int add_devices(struct machine *m, struct err *err)
 	return r;
 }
 
-static void vcpu_end(void *ctx, enum vm_end end, unsigned detail, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
-
-static void vcpu_end(void *ctx, enum vm_end end, unsigned detail, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	end_with(ctx, end, detail, fmt, ap);
-	va_end(ap);
-}
-
-/* A thread that cannot be jailed must not run. */
-static int enter_jail(struct machine *m, enum jail_kind kind)
-{
-	struct err err;
-	int r;
-
-	if (m->cfg->disable_sandbox)
-		return 0;
-	r = jail_thread(kind, &err);
-	if (r < 0)
-		machine_end(m, VM_END_ERROR, 0, "%s", err.msg);
-	return r;
-}
-
-static int vcpu_enter(void *ctx)
-{
-	return enter_jail(ctx, JAIL_VCPU);
-}
-
 int machine_new(const struct config *cfg, struct machine **ret_machine, struct err *err)
 {
 	struct machine *m = calloc(1, sizeof(*m));
@@ -252,7 +146,8 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->cfg = cfg;
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
-	m->kernel.fd = m->initrd.fd = m->signal_fd = m->timer_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = -1;
+	m->signal_fd = m->timer_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);
@@ -261,17 +156,20 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		.mmio = &m->host.mmio,
 		.kvm = &m->host.kvm,
 		.ctx = m,
-		.end = vcpu_end,
-		.enter = vcpu_enter,
+		.end = machine_vcpu_end,
+		.enter = machine_vcpu_enter,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.gate = PTHREAD_COND_INITIALIZER,
+		.closed = 1,
 	};
 
 	r = loop_new(&m->loop, err);
 	if (r == 0)
 		r = config_cmdline(cfg, &m->cmdline, err);
-	if (r == 0)
+	if (r == 0 && cfg->kernel)
 		r = open_image("kernel", cfg->kernel, &m->kernel, err);
+	if (r == 0 && cfg->bios)
+		r = open_image("bios", cfg->bios, &m->bios, err);
 	if (r == 0 && cfg->initrd)
 		r = open_image("initrd", cfg->initrd, &m->initrd, err);
 	if (r == 0)
@@ -369,6 +267,7 @@ static int map_memory(const struct config *cfg, struct gmem *mem, struct err *er
 int machine_load(struct machine *m, struct err *err)
 {
 	struct host *h = &m->host;
+	struct kvm_slot slots[ARCH_MAX_SLOTS];
 	struct boot_state state;
 	struct boot_cfg boot = {
 		.kernel = m->kernel,
@@ -384,9 +283,12 @@ int machine_load(struct machine *m, struct err *err)
 		r = kvm_create(&h->kvm, ARCH_IRQ_PINS, err);
 	if (r == 0)
 		r = arch_vm_init(h->arch, &h->mem, boot.n_cpus, err);
+	if (r == 0 && m->bios.fd >= 0)
+		r = boot_rom_load(&m->bios, &m->rom, err);
 	/* Memory before vCPUs, and both before any ioeventfd: see design notes. */
 	if (r == 0)
-		r = kvm_add_memory(&h->kvm, &h->mem, err);
+		r = kvm_add_memory(&h->kvm, slots, arch_slots(&h->mem, &m->rom, slots),
+				   err);
 	if (r == 0)
 		r = boot_load(&h->mem, &boot, &state, err);
 	if (r == 0)
@@ -397,147 +299,10 @@ int machine_load(struct machine *m, struct err *err)
 		return r;
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
+	cleanup_close(&m->bios.fd);
 	cleanup_close(&h->kvm.dev_fd);
-	m->kernel.fd = m->initrd.fd = h->kvm.dev_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = h->kvm.dev_fd = -1;
 	return 0;
-}
-
-static void on_signal(void *arg, uint32_t events)
-{
-	struct machine *m = arg;
-	struct signalfd_siginfo info;
-
-	(void)events;
-	if (read(m->signal_fd, &info, sizeof(info)) == sizeof(info))
-		machine_end(m, VM_END_SHUTDOWN, 0, "stopped by SIG%s",
-			    sigabbrev_np((int)info.ssi_signo));
-}
-
-static void on_timeout(void *arg, uint32_t events)
-{
-	struct machine *m = arg;
-
-	(void)events;
-	machine_end(m, VM_END_TIMEOUT, 0, "the time limit of %" PRIu64 " s is over",
-		    m->cfg->timeout);
-}
-
-/* The signals were blocked by whoever made this process. */
-static int watch_signals(struct machine *m, struct err *err)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGQUIT);
-	m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (m->signal_fd < 0)
-		return err_sys(err, -errno, "signals");
-	return loop_add(m->loop, m->signal_fd, EPOLLIN, on_signal, m, NULL, err);
-}
-
-static int watch_timeout(struct machine *m, struct err *err)
-{
-	struct itimerspec t = { .it_value.tv_sec = (time_t)m->cfg->timeout };
-
-	if (!m->cfg->timeout)
-		return 0;
-	m->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-	if (m->timer_fd < 0 || timerfd_settime(m->timer_fd, 0, &t, NULL) < 0)
-		return err_sys(err, -errno, "time limit");
-	return loop_add(m->loop, m->timer_fd, EPOLLIN, on_timeout, m, NULL, err);
-}
-
-static void *worker_thread(void *arg)
-{
-	struct host_device *d = arg;
-	struct machine *m = d->host->machine;
-	const struct dev_class *class = d->dev->class;
-	struct err err;
-	int r = 0;
-
-	prctl(PR_SET_NAME, d->name, 0, 0, 0);
-	if (class->thread_start)
-		r = class->thread_start(d->dev, &err);
-	if (r == 0 && enter_jail(m, JAIL_WORKER) < 0)
-		return NULL;
-	if (r == 0)
-		r = loop_run(d->own_loop, &err);
-	if (r < 0)
-		machine_end(m, VM_END_ERROR, 0, "%s: %s", d->name, err.msg);
-	if (class->thread_stop)
-		class->thread_stop(d->dev);
-	return NULL;
-}
-
-static int start_threads(struct machine *m, struct err *err)
-{
-	int r;
-
-	for (size_t i = 0; i < m->n_devices; i++) {
-		struct host_device *d = &m->devices[i];
-
-		if (!d->own_loop)
-			continue;
-		r = pthread_create(&d->thread, NULL, worker_thread, d);
-		if (r)
-			return err_sys(err, -r, "cannot start a thread for %s",
-				       d->name);
-		d->started = true;
-	}
-	for (unsigned i = 0; i < m->n_vcpus; i++) {
-		r = vcpu_start(&m->vcpus[i], err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* Stop the guest, then the devices, then write out what consoles still hold. */
-static void stop(struct machine *m)
-{
-	/* Told first, for a vCPU may be waiting for what a worker does. */
-	for (size_t i = 0; i < m->n_devices; i++)
-		if (m->devices[i].own_loop)
-			loop_stop(m->devices[i].own_loop);
-	vcpu_stop(&m->shared, m->vcpus, m->n_vcpus);
-	for (size_t i = 0; i < m->n_devices; i++) {
-		struct host_device *d = &m->devices[i];
-
-		if (d->started) {
-			pthread_join(d->thread, NULL);
-			d->started = false;
-		}
-		if (d->dev && d->dev->class->reset)
-			d->dev->class->reset(d->dev);
-	}
-	for (size_t i = 0; i < m->n_chardevs; i++)
-		if (!chardev_drain(m->chardevs[i], DRAIN_STALL_MS))
-			log_warn(chardev_name(m->chardevs[i]), "some output was lost");
-}
-
-int machine_run(struct machine *m, struct machine_result *ret_result, struct err *err)
-{
-	int r = watch_signals(m, err);
-
-	if (r == 0)
-		r = watch_timeout(m, err);
-	if (r == 0 && !m->cfg->disable_sandbox)
-		r = jail_process(m->cfg->require_sandbox, err);
-	if (r == 0)
-		r = start_threads(m, err);
-	if (r == 0 && !m->cfg->disable_sandbox)
-		r = jail_thread(JAIL_MAIN, err);
-	if (r == 0) {
-		vcpu_open_gate(&m->shared);
-		r = loop_run(m->loop, err);
-	}
-	stop(m);
-	if (r == 0)
-		*ret_result = m->result;
-	return r;
 }
 
 void machine_free(struct machine *m)
@@ -561,6 +326,8 @@ void machine_free(struct machine *m)
 		chardev_close(m->chardevs[i]);
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
+	cleanup_close(&m->bios.fd);
+	boot_rom_free(&m->rom);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
 	loop_free(m->loop);

@@ -36,9 +36,10 @@ RULE(M, close)
 RULE(M | V | W, getpid)
 RULE(M | V | W, gettid)
 
-/* Kicking vCPUs out of the guest at the end. */
+/* Kicking vCPUs out of the guest, to pause or to end. */
 RULE_EQ(M, tgkill, 2, SIGUSR1)
 RULE_EQ(M, rt_sigaction, 0, SIGUSR1)
+RULE_EQ(M, ioctl, 1, KVM_KVMCLOCK_CTRL)
 
 /* The guest, and its interrupts. */
 RULE_EQ(V, ioctl, 1, KVM_RUN)

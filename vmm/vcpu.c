@@ -134,11 +134,60 @@ static void handle_exit(struct vcpu *v)
 	end_crash(v, what);
 }
 
-static void wait_for_gate(struct vcpu_shared *s)
+/*
+ * Complete what the guest's last exit was about, so that its registers are those behind
+ * the instruction. That may take several exits (an access that crosses a page).
+ */
+static void settle(struct vcpu *v)
+{
+	int r;
+
+	do {
+		__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
+		r = ioctl(v->fd, KVM_RUN, 0);
+		if (r == 0)
+			handle_exit(v);
+	} while (r == 0 && !__atomic_load_n(&v->shared->stop, __ATOMIC_ACQUIRE));
+}
+
+static void wait_at_gate(struct vcpu_shared *s)
 {
 	AUTO_LOCK(&s->lock);
-	while (!s->go)
+	while (s->closed && !s->stop)
 		pthread_cond_wait(&s->gate, &s->lock);
+	s->inside++;
+}
+
+static void leave_gate(struct vcpu_shared *s)
+{
+	AUTO_LOCK(&s->lock);
+	s->inside--;
+	pthread_cond_broadcast(&s->gate);
+}
+
+/* Until the gate closes, or the VM ends. */
+static void run_guest(struct vcpu *v)
+{
+	struct vcpu_shared *s = v->shared;
+
+	for (;;) {
+		/* Before the flags are read: whoever sets one kicks us afterwards. */
+		__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE) ||
+		    __atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
+			return;
+		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
+			handle_exit(v);
+			continue;
+		}
+		/* EAGAIN: a waiting vCPU was woken to start. */
+		if (errno == EINTR || errno == EAGAIN)
+			continue;
+		s->end(s->ctx, VM_END_CRASH, 0, "vCPU %u: KVM_RUN: %s", v->id,
+		       strerrordesc_np(errno));
+		return;
+	}
 }
 
 static void *vcpu_thread(void *arg)
@@ -153,18 +202,12 @@ static void *vcpu_thread(void *arg)
 	this_run = v->run;
 	if (s->enter(s->ctx) < 0)
 		return NULL;
-	wait_for_gate(s);
 	while (!__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) {
-		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
-			handle_exit(v);
-			continue;
-		}
-		/* EAGAIN: a waiting vCPU was woken to start. */
-		if (errno == EINTR || errno == EAGAIN)
-			continue;
-		s->end(s->ctx, VM_END_CRASH, 0, "vCPU %u: KVM_RUN: %s", v->id,
-		       strerrordesc_np(errno));
-		break;
+		wait_at_gate(s);
+		run_guest(v);
+		if (!__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE))
+			settle(v);
+		leave_gate(s);
 	}
 	return NULL;
 }
@@ -187,20 +230,38 @@ int vcpu_start(struct vcpu *v, struct err *err)
 	return 0;
 }
 
-void vcpu_open_gate(struct vcpu_shared *shared)
+static void kick(const struct vcpu *vcpus, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (vcpus[i].started)
+			pthread_kill(vcpus[i].thread, KICK_SIGNAL);
+}
+
+void vcpu_pause(struct vcpu_shared *shared, const struct vcpu *vcpus, unsigned n)
 {
 	AUTO_LOCK(&shared->lock);
-	shared->go = true;
+	__atomic_add_fetch(&shared->closed, 1, __ATOMIC_SEQ_CST);
+	kick(vcpus, n);
+	while (shared->inside)
+		pthread_cond_wait(&shared->gate, &shared->lock);
+	for (unsigned i = 0; i < n; i++)
+		arch_vcpu_paused(&vcpus[i]);
+}
+
+void vcpu_resume(struct vcpu_shared *shared)
+{
+	AUTO_LOCK(&shared->lock);
+	__atomic_sub_fetch(&shared->closed, 1, __ATOMIC_SEQ_CST);
 	pthread_cond_broadcast(&shared->gate);
 }
 
 void vcpu_stop(struct vcpu_shared *shared, struct vcpu *vcpus, unsigned n)
 {
-	__atomic_store_n(&shared->stop, true, __ATOMIC_RELEASE);
-	vcpu_open_gate(shared);
-	for (unsigned i = 0; i < n; i++)
-		if (vcpus[i].started)
-			pthread_kill(vcpus[i].thread, KICK_SIGNAL);
+	pthread_mutex_lock(&shared->lock);
+	__atomic_store_n(&shared->stop, true, __ATOMIC_SEQ_CST);
+	pthread_cond_broadcast(&shared->gate);
+	pthread_mutex_unlock(&shared->lock);
+	kick(vcpus, n);
 	for (unsigned i = 0; i < n; i++) {
 		if (vcpus[i].started)
 			pthread_join(vcpus[i].thread, NULL);

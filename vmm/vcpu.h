@@ -1,10 +1,10 @@
 /*
  * A virtual CPU and its thread.
  *
- * vcpu_new() makes it, vcpu_start() gives it a thread that waits until the
- * machine opens the gate, then runs the guest until vcpu_stop(). Accesses of
- * the guest go to the machine's buses; what ends the VM goes to
- * vcpu_shared.end.
+ * vcpu_new() makes it, vcpu_start() gives it a thread that waits at the machine's
+ * gate, runs the guest, and comes back to the gate when it closes, until
+ * vcpu_stop(). Accesses of the guest go to the machine's buses; what ends the VM
+ * goes to vcpu_shared.end. While the gate is closed any thread may use a vCPU's fd.
  */
 #pragma once
 
@@ -30,9 +30,10 @@ struct vcpu_shared {
 	 */
 	int (*enter)(void *ctx);
 
-	pthread_mutex_t lock;
-	pthread_cond_t gate; /* under lock: go has changed */
-	bool go;
+	pthread_mutex_t lock; /* all below, but for reading the atomic ones */
+	pthread_cond_t gate; /* closed or inside has changed */
+	unsigned closed; /* atomic; how many keep the gate closed: 1 from the start */
+	unsigned inside; /* threads that have passed the gate */
 	bool stop; /* atomic */
 };
 
@@ -50,8 +51,15 @@ void vcpu_free(struct vcpu *v);
 
 int vcpu_start(struct vcpu *v, struct err *err);
 
-/* Let all vCPUs that were started run. */
-void vcpu_open_gate(struct vcpu_shared *shared);
+/*
+ * Take all vCPUs out of the guest, their last accesses finished and their registers
+ * settled, and keep them out until vcpu_resume() was called as often as this. Not on a
+ * vCPU's thread, nor with a lock that a device takes.
+ */
+void vcpu_pause(struct vcpu_shared *shared, const struct vcpu *vcpus, unsigned n);
+
+/* The first call starts the guest. */
+void vcpu_resume(struct vcpu_shared *shared);
 
 /* Stop them all and wait for their threads; no guest code runs afterwards. */
 void vcpu_stop(struct vcpu_shared *shared, struct vcpu *vcpus, unsigned n);
