@@ -50,6 +50,27 @@ RULE_EQ(M | V, ioctl, 1, KVM_IRQFD)
 RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
 RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
 
+/*
+ * vhost: a guest's driver starts a device by a register write, and stops it; so does
+ * the machine's end, and the main loop where vhost complains of a queue.
+ */
+RULE_EQ(V, ioctl, 1, VHOST_SET_FEATURES)
+RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_NUM)
+RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_BASE)
+RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_ADDR)
+RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_CALL)
+RULE_EQ(M | V, ioctl, 1, VHOST_GET_VRING_BASE)
+RULE_EQ(M | V, ioctl, 1, VHOST_VSOCK_SET_RUNNING)
+
+/*
+ * Network: packets, and what the driver can do, told to the tap when it starts the
+ * device or stops it. vhost-net's complaints come to the worker.
+ */
+RULE(W, readv)
+RULE_EQ(M | V | W, ioctl, 1, TUNSETOFFLOAD)
+RULE_EQ(M | V | W, ioctl, 1, VHOST_NET_SET_BACKEND)
+RULE_EQ(W, ioctl, 1, VHOST_GET_VRING_BASE)
+
 /* Console input from a file or after a while, and virtio-rng. */
 RULE(M, timerfd_settime)
 RULE(M, getrandom)
