@@ -157,14 +157,22 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers)
-DRIVERS := virtio_pci virtio_blk virtio_rng virtio_console ext4
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers vsock)
+MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console ext4
+MODULES_vsock := virtio_pci vmw_vsock_virtio_transport
+FILES_vsock := vsock=$(BUILD)/lab/vsock-agent:755
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	@tests/setup run
 	$(call say,GUEST,$@)
 	@mkdir -p $(@D)
 	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel cloud)" \
-		$(if $(filter drivers,$*),$(addprefix -m ,$(DRIVERS)))
+		$(addprefix -m ,$(MODULES_$*)) $(addprefix -f ,$(FILES_$*))
+$(BUILD)/lab/vsock: $(BUILD)/lab/vsock-agent
+# For guests, too, so it is a program that needs nothing.
+$(BUILD)/lab/vsock-agent: tests/lab/vsock.c | $(BUILD)/setup
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static -pthread -o $@ $<
 
 test: all guests $(BUILD)/tests/kvm-probe $(LAB_IMAGES)
 	@tests/setup test
