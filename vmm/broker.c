@@ -2,6 +2,7 @@
 #include "vmm/broker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -12,7 +13,7 @@
 #include "devices/connector.h"
 #include "vmm/jail.h"
 
-/* Where it keeps its only descriptor. */
+/* Where it keeps its socket. */
 #define CHANNEL STDIN_FILENO
 
 static void serve(const char *prefix)
@@ -40,7 +41,9 @@ static _Noreturn void broker(const struct broker_cfg *cfg, int fd)
 	prctl(PR_SET_NAME, "vmm-broker", 0, 0, 0);
 	if (dup2(fd, CHANNEL) < 0 || close_range(CHANNEL + 1, ~0u, 0) < 0)
 		r = -errno;
-	if (r == 0 && cfg->made && lstat(cfg->made, &made) < 0)
+	/* Held open, or its inode number could become another file's. */
+	if (r == 0 && cfg->made &&
+	    (lstat(cfg->made, &made) < 0 || open(cfg->made, O_PATH | O_NOFOLLOW) < 0))
 		r = -errno;
 	if (r == 0 && cfg->jail)
 		r = jail_broker(&err);

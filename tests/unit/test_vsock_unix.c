@@ -1224,6 +1224,29 @@ static void a_guest_may_change_its_mind_before_the_answer(void **state)
 	reads(accept4(e->server, NULL, NULL, SOCK_CLOEXEC), "x");
 }
 
+/* More than the connector's socket holds requests for. */
+static void many_connects_wait_for_the_connector(void **state)
+{
+	struct env *e = *state;
+	unsigned answered = 0;
+
+	start(e);
+	loop_set(e->host.dialling, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		says(e, REQUEST, i, 99);
+	says(e, RST, 999, 99); /* the last has changed its mind */
+	hears_nothing(e);
+	loop_set(e->host.dialling, EPOLLIN);
+	fake_run(&e->host);
+	while (hears(e)) {
+		assert_int_equal(e->got.op, RST);
+		answered++;
+		offer(e, 1);
+		fake_run(&e->host);
+	}
+	assert_int_equal(answered, 999);
+}
+
 static void without_a_connector_the_guest_is_refused(void **state)
 {
 	struct env *e = *state;
@@ -1508,6 +1531,7 @@ int main(void)
 		TEST(data_after_its_end_resets),
 		TEST(a_guest_that_reads_no_more_gets_no_more),
 		TEST(a_guest_may_change_its_mind_before_the_answer),
+		TEST(many_connects_wait_for_the_connector),
 		TEST(without_a_connector_the_guest_is_refused),
 		TEST(a_reset_closes_all_and_listening_goes_on),
 		TEST(a_reset_forgets_what_was_owed),

@@ -73,14 +73,14 @@ killed() {
 	gone
 }
 
-# The broker keeps one socket, and can do nothing but connect.
+# The broker keeps its channel and the name that it will remove, and can only connect.
 confined() {
 	local broker status
 	listening -p 'listen=7'
 	broker=$(pgrep -P "$pid" vmm-broker)
 	status=/proc/$broker/status
 	ls -l "/proc/$broker/fd" && grep -E '^(Seccomp|NoNewPrivs|Cap(Eff|Prm)):' "$status"
-	[ "$(ls "/proc/$broker/fd" | wc -l)" = 1 ] && grep -q '^Seccomp:.2$' "$status" &&
+	[ "$(ls "/proc/$broker/fd" | wc -l)" = 2 ] && grep -q '^Seccomp:.2$' "$status" &&
 		grep -q '^NoNewPrivs:.1$' "$status" &&
 		grep -qE '^CapEff:.000000000000000[02]$' "$status"
 	status=$?
