@@ -21,7 +21,7 @@ static int option(int fd, int name)
 	return getsockopt(fd, SOL_SOCKET, name, &value, &len) < 0 ? -1 : value;
 }
 
-static int take_inherited(const char *what, const char *path, struct listener *l,
+static int take_inherited(const char *what, const char *path, char *ret_name,
 			  struct err *err)
 {
 	AUTO_CLOSE int fd = file_open(what, path, O_RDWR, err);
@@ -38,13 +38,11 @@ static int take_inherited(const char *what, const char *path, struct listener *l
 	if (fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
 		return err_sys(err, -errno, "%s %s", what, path);
-	/* The kernel ends a full sun_path behind it. */
-	memcpy(l->path, addr.sun_path, sizeof(l->path) - 1);
-	l->fd = TAKE_FD(fd);
-	return 0;
+	memcpy(ret_name, addr.sun_path, sizeof(addr.sun_path) - 1);
+	return TAKE_FD(fd);
 }
 
-/* 0: nothing is in the way, any more; the folder is locked. */
+/* 0: nothing is in the way any more. */
 static int remove_stale(const char *what, const struct sockaddr_un *addr,
 			struct err *err)
 {
@@ -82,40 +80,44 @@ static int lock_folder(const char *path)
 	return fd;
 }
 
+static int make(const char *what, const struct sockaddr_un *addr, struct err *err)
+{
+	AUTO_CLOSE int folder = lock_folder(addr->sun_path);
+	AUTO_CLOSE int fd = -1;
+	int r = remove_stale(what, addr, err);
+
+	(void)folder;
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+		return err_sys(err, -errno, "%s %s", what, addr->sun_path);
+	if (listen(fd, BACKLOG) < 0) {
+		r = err_sys(err, -errno, "%s %s", what, addr->sun_path);
+		unlink(addr->sun_path);
+		return r;
+	}
+	return TAKE_FD(fd);
+}
+
 int listen_unix(const char *what, const char *path, struct listener *ret,
 		struct err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct listener l = { .fd = -1, .made = true };
-	AUTO_CLOSE int folder = -1;
-	AUTO_CLOSE int fd = -1;
-	int r;
+	struct listener l = { .made = !file_is_inherited(path) };
 
-	if (file_is_inherited(path)) {
-		l.made = false;
-		r = take_inherited(what, path, &l, err);
-		if (r == 0)
-			*ret = l;
-		return r;
-	}
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(err, -ENAMETOOLONG, "%s %s: longer than %zu bytes", what,
+	if (!l.made) {
+		l.fd = take_inherited(what, path, l.path, err);
+	} else if (strlen(path) < sizeof(addr.sun_path)) {
+		memcpy(addr.sun_path, path, strlen(path) + 1);
+		memcpy(l.path, addr.sun_path, sizeof(l.path));
+		l.fd = make(what, &addr, err);
+	} else {
+		l.fd = err_set(err, -ENAMETOOLONG, "%s %s: longer than %zu bytes", what,
 			       path, sizeof(addr.sun_path) - 1);
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	folder = lock_folder(path);
-	r = remove_stale(what, &addr, err);
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return err_sys(err, -errno, "%s %s", what, path);
-	if (listen(fd, BACKLOG) < 0) {
-		r = err_sys(err, -errno, "%s %s", what, path);
-		unlink(path);
-		return r;
 	}
-	memcpy(l.path, addr.sun_path, sizeof(l.path));
-	l.fd = TAKE_FD(fd);
+	if (l.fd < 0)
+		return l.fd;
 	*ret = l;
 	return 0;
 }

@@ -5,9 +5,9 @@
 
 #include "virtio/list.h"
 
-static const char *const backends[] = { [VSOCK_VHOST] = "vhost",
-					[VSOCK_UNIX] = "unix",
-					NULL };
+static const char *const backends[] = {
+	[VSOCK_VHOST] = "vhost", [VSOCK_UNIX] = "unix", NULL
+};
 
 static const struct opt vsock_opts[] = {
 	{ .key = "cid",

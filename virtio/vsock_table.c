@@ -77,12 +77,14 @@ struct vsock_conn *vsock_add(struct vsock *d, enum vsock_state state)
 
 void vsock_line_up(struct vsock *d, struct vsock_conn *c, struct vsock_line *line)
 {
-	if (c->line)
+	if (c->line) {
 		TAILQ_REMOVE(c->line, c, in_line);
-	if (line)
+		d->n_greeting -= c->line == &d->greeting;
+	}
+	if (line) {
 		TAILQ_INSERT_TAIL(line, c, in_line);
-	d->n_greeting += (unsigned)(line == &d->greeting) -
-			 (unsigned)(c->line == &d->greeting);
+		d->n_greeting += line == &d->greeting;
+	}
 	c->line = line;
 }
 
