@@ -257,6 +257,9 @@ static void leave(struct vsock_conn *c)
 	c->owed = 0;
 	c->patience = 0;
 	c->state = c->fill > 0 ? VSOCK_LEFT : VSOCK_GONE;
+	/* Who still writes must not wait for ever, for then he might never read. */
+	if (c->state == VSOCK_LEFT)
+		shutdown(c->fd, SHUT_RD);
 }
 
 static void take_open(struct vsock_conn *c, const struct vsock_packet *p,

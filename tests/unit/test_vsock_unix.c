@@ -1082,6 +1082,8 @@ static void the_guest_closes_but_what_it_sent_arrives_first(void **state)
 	says(e, RST, GUEST, HOST);
 	close(connect_out(e, GUEST));
 	hears_op(e, SHUTDOWN);
+	assert_int_equal(send(fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPIPE);
 	while ((n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
 		seen += (uint32_t)n;
 		fake_run(&e->host);
