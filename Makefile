@@ -194,8 +194,8 @@ $(BUILD)/obj/tests/bench/preload.o: EXTRA_CFLAGS = -fPIC
 $(BUILD)/bench/preload.so: $(BUILD)/obj/tests/bench/preload.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) -shared $(SANFLAGS) $(LDFLAGS) -o $@ $^
-# The disks' page drives the real device in a fake machine.
-$(BUILD)/bench/disks: $(BUILD)/obj/tests/bench/disks.o \
+# These drive the real device in a fake machine.
+$(BUILD)/bench/disks $(BUILD)/bench/vsock_unix: $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o \
 		$(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING)
