@@ -12,8 +12,8 @@
 
 /* The longest line is "CONNECT 4294967295\r\n". */
 #define GREETING_MAX 32
-/* As Linux limits its own: a longer packet makes others wait. */
-#define PACKET_MAX (64u << 10)
+/* Bytes for the guest before others have a turn; as Linux limits its packets. */
+#define TURN_MAX (64u << 10)
 /* How long a guest that was told of the end may keep the connection, in seconds. */
 #define LINGER 10
 
@@ -334,17 +334,34 @@ bool vsock_conn_wants(const struct vsock_conn *c)
 	return c->state != VSOCK_LEFT && (c->owed || wants_data(c));
 }
 
-/* Bytes that were read into @chain; 0: nothing now, or the end, which sets shut. */
-static uint32_t read_data(struct vsock_conn *c, const struct vq_chain *chain)
+/* The first @len bytes of payload that @b have room for, or fewer, as slices. */
+static unsigned payload_slices(const struct vsock_buffers *b, uint64_t len,
+			       struct iovec *ret_iov)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < b->n && len > 0; i++) {
+		const struct vq_chain *chain = &b->chain[(b->first + i) % VSOCK_BATCH];
+		uint64_t part = chain->in_len - VSOCK_HDR_LEN;
+
+		if (n + chain->n_in > VQ_MAX_SEGS)
+			break;
+		part = part < len ? part : len;
+		n += vq_slices(chain, true, VSOCK_HDR_LEN, part, ret_iov + n);
+		len -= part;
+	}
+	return n;
+}
+
+/* Bytes that were read into @b; 0: nothing now, or the end, which sets shut. */
+static uint32_t read_data(struct vsock_conn *c, const struct vsock_buffers *b)
 {
 	struct iovec iov[VQ_MAX_SEGS];
 	struct msghdr msg = { .msg_iov = iov };
-	uint64_t len = chain->in_len - VSOCK_HDR_LEN;
+	uint32_t room = credit(c);
 	ssize_t n;
 
-	len = len < PACKET_MAX ? len : PACKET_MAX;
-	len = len < credit(c) ? len : credit(c);
-	msg.msg_iovlen = vq_slices(chain, true, VSOCK_HDR_LEN, len, iov);
+	msg.msg_iovlen = payload_slices(b, room < TURN_MAX ? room : TURN_MAX, iov);
 	do
 		n = recvmsg(c->fd, &msg, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
@@ -388,14 +405,14 @@ static void told_shutdown(struct vsock_conn *c)
 	settle(c);
 }
 
-bool vsock_conn_output(struct vsock_conn *c, const struct vq_chain *chain,
+bool vsock_conn_output(struct vsock_conn *c, const struct vsock_buffers *b,
 		       struct vsock_packet *ret)
 {
 	uint16_t op = next_op(c);
 	uint32_t len = 0;
 
 	if (op == VIRTIO_VSOCK_OP_RW) {
-		len = read_data(c, chain);
+		len = read_data(c, b);
 		if (len == 0) /* and maybe an end was found instead */
 			op = next_op(c);
 	}

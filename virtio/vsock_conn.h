@@ -22,6 +22,13 @@
 /* What a guest may have under way to one socket. */
 #define VSOCK_BUF (128u << 10)
 
+/* Receive buffers of the guest's that were taken and not used so far, in order. */
+#define VSOCK_BATCH 16u
+struct vsock_buffers {
+	unsigned first, n;
+	struct vq_chain chain[VSOCK_BATCH]; /* each with room behind the header */
+};
+
 enum vsock_state {
 	VSOCK_GREETING, /* the host's client has not said CONNECT yet */
 	VSOCK_ASKING_GUEST, /* REQUEST is on its way to the guest */
@@ -86,10 +93,12 @@ void vsock_conn_ready(struct vsock_conn *c, uint32_t events);
 bool vsock_conn_wants(const struct vsock_conn *c);
 
 /*
- * The next packet for the guest, but for its CIDs; its payload is written into
- * @chain behind the header. False: there is nothing, after all.
+ * The next packet for the guest, but for its CIDs; false: there is nothing, after all.
+ * Its payload has been written into the first of @b, which are at least one, behind
+ * their headers. It may be longer than the first has room for: then it is as many
+ * packets as the buffers that it fills.
  */
-bool vsock_conn_output(struct vsock_conn *c, const struct vq_chain *chain,
+bool vsock_conn_output(struct vsock_conn *c, const struct vsock_buffers *b,
 		       struct vsock_packet *ret);
 
 /* So many seconds of its patience, of which there is some, are over. */

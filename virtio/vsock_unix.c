@@ -31,37 +31,58 @@ static void wake(struct vsock *d)
 
 /* --- to the guest ---------------------------------------------------------- */
 
-/* A receive buffer in d->rx; false: none, and the guest will kick. */
-static bool hold_buffer(struct vsock *d)
+/*
+ * Take receive buffers, some at once, so that one system call can fill them; false:
+ * there is none, and the guest will kick.
+ */
+static bool hold_buffers(struct vsock *d)
 {
 	struct vq *q = &d->v.queues[VSOCK_RX];
-	int r;
+	struct vsock_buffers *b = &d->rx;
+	int r = 1;
 
-	if (d->rx_held)
+	if (b->n > 0)
 		return true;
+	b->first = 0;
 	vq_kicks(q, false);
-	do
-		r = vq_pop(q, &d->rx);
-	while (r == 0 && vq_kicks(q, true));
+	while (b->n < VSOCK_BATCH && r > 0) {
+		r = vq_pop(q, &b->chain[b->n]);
+		if (r > 0 && b->chain[b->n].in_len <= VSOCK_HDR_LEN) {
+			virtio_broken(&d->v, "receive buffer too small for a packet");
+			return false;
+		}
+		if (r > 0)
+			b->n++;
+		else if (r == 0 && b->n == 0 && vq_kicks(q, true))
+			r = 1;
+	}
 	if (r < 0)
 		virtio_broken(&d->v, q->why);
-	else if (r > 0 && d->rx.in_len <= VSOCK_HDR_LEN)
-		virtio_broken(&d->v, "receive buffer too small for a packet");
-	else
-		d->rx_held = r > 0;
-	return d->rx_held;
+	return r >= 0 && b->n > 0;
 }
 
+/* A packet whose payload lies in the buffers; see vsock_conn_output(). */
 static void send_packet(struct vsock *d, struct vsock_packet *p)
 {
-	struct virtio_vsock_hdr header;
+	struct vsock_buffers *b = &d->rx;
+	uint64_t left = p->len;
 
 	p->src_cid = VSOCK_HOST_CID;
 	p->dst_cid = d->cid;
-	header = vsock_packet_put(p);
-	vq_write(&d->rx, 0, &header, sizeof(header));
-	vq_push(&d->v.queues[VSOCK_RX], d->rx.head, (uint32_t)sizeof(header) + p->len);
-	d->rx_held = false;
+	do {
+		const struct vq_chain *chain = &b->chain[b->first];
+		uint64_t room = chain->in_len - VSOCK_HDR_LEN;
+		struct virtio_vsock_hdr header;
+
+		p->len = (uint32_t)(left < room ? left : room);
+		header = vsock_packet_put(p);
+		vq_write(chain, 0, &header, sizeof(header));
+		vq_push(&d->v.queues[VSOCK_RX], chain->head,
+			(uint32_t)sizeof(header) + p->len);
+		b->first = (b->first + 1) % VSOCK_BATCH;
+		b->n--;
+		left -= p->len;
+	} while (left > 0);
 }
 
 static void send_rst(struct vsock *d)
@@ -79,7 +100,7 @@ static void send_rst(struct vsock *d)
 	d->n_rsts--;
 }
 
-/* Connections take turns, a packet each. */
+/* Connections take turns. */
 static void send_turn(struct vsock *d)
 {
 	struct vsock_conn *c = TAILQ_FIRST(&d->output);
@@ -100,7 +121,7 @@ static void output(struct vsock *d)
 			wake(d);
 			break;
 		}
-		if (!hold_buffer(d))
+		if (!hold_buffers(d))
 			break;
 		if (d->n_rsts)
 			send_rst(d);
@@ -237,7 +258,7 @@ static void vsock_stop(struct virtio_dev *v)
 {
 	struct vsock *d = (struct vsock *)v;
 
-	d->rx_held = false;
+	d->rx.n = 0;
 	d->stopped = true;
 	wake(d);
 }

@@ -44,8 +44,8 @@ struct vsock {
 	struct vsock_rst rsts[VSOCK_MAX_RSTS];
 	unsigned first_rst, n_rsts;
 	bool tx_waits; /* for room among the RSTs */
-	bool rx_held; /* rx is a receive buffer that was taken and not used so far */
-	struct vq_chain rx, tx;
+	struct vsock_buffers rx;
+	struct vq_chain tx;
 };
 
 /* --- vsock_table.c --------------------------------------------------------- */
