@@ -1,6 +1,8 @@
 /* Vsock over Unix sockets: who connects to whom, and what nobody may do. */
 #include "tests/unit/vsock_rig.h"
 
+#include <sys/resource.h>
+
 /* --- connecting ------------------------------------------------------------ */
 
 static void the_guest_finds_its_cid(void **state)
@@ -185,6 +187,34 @@ static void a_client_that_says_nothing_hurts_nobody(void **state)
 		reads_end(fds[i]);
 		close(fds[i]);
 	}
+}
+
+/* Neither is for ever: clients wait, and the guest may try again. */
+static void without_descriptors_clients_wait_and_the_guest_is_refused(void **state)
+{
+	struct env *e = *state;
+	struct rlimit was, none;
+	int fd, next;
+
+	start(e);
+	fd = dial(e->path);
+	write_all(fd, "CONNECT 5\n", 10);
+	next = dup(fd);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = (struct rlimit){ (rlim_t)next, was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	says(e, REQUEST, GUEST, HOST);
+	hears_op(e, RST);
+	pass(e, 2);
+	hears_nothing(e);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	pass(e, 2);
+	assert_true(hears(e));
+	assert_int_equal(e->got.op, REQUEST);
+	offer(e, 1);
+	close(connect_out(e, GUEST));
+	close(fd);
 }
 
 static void a_guest_that_does_not_answer_is_given_up(void **state)
@@ -475,6 +505,7 @@ int main(void)
 		TEST(a_greeting_may_come_in_pieces),
 		TEST(any_other_greeting_is_shown_the_door),
 		TEST(a_client_that_says_nothing_hurts_nobody),
+		TEST(without_descriptors_clients_wait_and_the_guest_is_refused),
 		TEST(a_guest_that_does_not_answer_is_given_up),
 		TEST(packets_with_forged_cids_are_dropped),
 		TEST(another_type_is_reset_in_its_own_type),
