@@ -158,14 +158,22 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers fio)
-DRIVERS := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net ext4
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers fio vsock)
+MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net ext4
+MODULES_vsock := virtio_pci vmw_vsock_virtio_transport
+FILES_vsock := vsock=$(BUILD)/lab/vsock-agent:755
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	@tests/setup run
 	$(call say,GUEST,$@)
 	@mkdir -p $(@D)
 	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel cloud)" \
-		$(if $(filter drivers,$*),$(addprefix -m ,$(DRIVERS)))
+		$(addprefix -m ,$(MODULES_$*)) $(addprefix -f ,$(FILES_$*))
+$(BUILD)/lab/vsock: $(BUILD)/lab/vsock-agent
+# For guests, too, so it is a program that needs nothing.
+$(BUILD)/lab/vsock-agent: tests/lab/vsock.c | $(BUILD)/setup
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static -pthread -o $@ $<
 
 # fio, udev, and data for them.
 $(BUILD)/lab/fio: tests/lab/tools
@@ -193,8 +201,8 @@ $(BUILD)/obj/tests/bench/preload.o: EXTRA_CFLAGS = -fPIC
 $(BUILD)/bench/preload.so: $(BUILD)/obj/tests/bench/preload.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) -shared $(SANFLAGS) $(LDFLAGS) -o $@ $^
-# The disks' page drives the real device in a fake machine.
-$(BUILD)/bench/disks: $(BUILD)/obj/tests/bench/disks.o \
+# These drive the real device in a fake machine.
+$(BUILD)/bench/disks $(BUILD)/bench/vsock_unix: $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o \
 		$(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)

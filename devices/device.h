@@ -141,6 +141,14 @@ struct dev_host_ops {
 	/* Put a function on PCI bus 0, in the next free slot. */
 	int (*pci_add)(void *ctx, struct pci_func *func, struct err *err);
 
+	/*
+	 * Before the process is jailed: somebody outside who will connect to the Unix
+	 * sockets PREFIX_PORT, by the protocol of devices/connector.h over *@ret_fd,
+	 * and removes the file @made (NULL: none) when the VM has ended.
+	 */
+	int (*connector)(void *ctx, const char *prefix, const char *made, int *ret_fd,
+			 struct err *err);
+
 	/* End the VM; the first call counts. @detail as the reason says, or 0. */
 	void (*end)(void *ctx, enum vm_end end, unsigned detail);
 };

@@ -205,6 +205,16 @@ bool machine_wants_terminal(const struct machine *m)
 	return false;
 }
 
+bool machine_is_jailed(const struct machine *m)
+{
+	return !m->cfg->disable_sandbox;
+}
+
+pid_t machine_broker(const struct machine *m)
+{
+	return m->host.broker;
+}
+
 /* --- in the VM's process ------------------------------------------------- */
 
 /*

@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "vmm/config.h"
 
 struct machine;
@@ -32,6 +34,9 @@ void machine_free(struct machine *m); /* takes NULL */
 
 /* Whether a console reads the terminal on stdin. */
 bool machine_wants_terminal(const struct machine *m);
+
+bool machine_is_jailed(const struct machine *m); /* unless --disable-sandbox */
+pid_t machine_broker(const struct machine *m); /* a child of this process, or 0 */
 
 /* End the VM with a sentence; the first call counts. */
 void machine_end(struct machine *m, enum vm_end end, unsigned detail, const char *fmt,

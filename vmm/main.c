@@ -118,6 +118,7 @@ static int run(const struct config *cfg, int null_fd)
 		vm.arg = m;
 		vm.terminal = machine_wants_terminal(m);
 		vm.null_fd = null_fd;
+		vm.broker = machine_broker(m);
 		r = supervise(&vm, &err);
 	}
 	if (r < 0) {

@@ -186,5 +186,8 @@ int supervise(const struct supervised *s, struct err *err)
 	close_range(STDERR_FILENO + 1, ~0u, 0);
 	status = wait_for(s, pid, &set, &tty);
 	terminal_restore(&tty);
+	/* It removes a socket file, which must not be left when we are gone. */
+	if (s->broker)
+		waitpid(s->broker, NULL, 0);
 	return status;
 }
