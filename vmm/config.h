@@ -41,6 +41,7 @@ struct config {
 	int log_level;
 	uint64_t timeout; /* seconds; 0: none */
 	bool disable_sandbox, require_sandbox;
+	char *gdb, *dump_on_panic;
 
 	/* In the order of config_classes, then of the command line. */
 	size_t n_devices;

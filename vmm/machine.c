@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "devices/chardev.h"
 #include "vmm/arch.h"
+#include "vmm/gdb.h"
 
 /* --- before the fork ----------------------------------------------------- */
 
@@ -128,7 +129,7 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->cfg = cfg;
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
-	m->kernel.fd = m->initrd.fd = m->signal_fd = m->timer_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->signal_fd = m->timer_fd = m->dump_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);
@@ -151,6 +152,10 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		r = open_image("kernel", cfg->kernel, &m->kernel, err);
 	if (r == 0 && cfg->initrd)
 		r = open_image("initrd", cfg->initrd, &m->initrd, err);
+	if (r == 0 && cfg->dump_on_panic)
+		r = machine_dump_open(m, err);
+	if (r == 0 && cfg->gdb)
+		r = gdb_open(cfg->gdb, &m->gdb, err);
 	if (r == 0)
 		r = kvm_open(&m->host.kvm, err);
 	if (r == 0)
@@ -286,6 +291,8 @@ void machine_free(struct machine *m)
 		chardev_close(m->chardevs[i]);
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
+	gdb_close(m->gdb);
+	cleanup_close(&m->dump_fd);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
 	loop_free(m->loop);

@@ -33,6 +33,12 @@ void machine_free(struct machine *m); /* takes NULL */
 /* Whether a console reads the terminal on stdin. */
 bool machine_wants_terminal(const struct machine *m);
 
+/*
+ * Write a crash dump (vmm/core.h) to @fd, which stays the caller's; the guest stands
+ * still meanwhile. A signal and the time limit end it early. Main thread.
+ */
+int machine_dump(struct machine *m, int fd, struct err *err);
+
 /* End the VM with a sentence; the first call counts. */
 void machine_end(struct machine *m, enum vm_end end, unsigned detail, const char *fmt,
 		 ...) __attribute__((format(printf, 4, 5)));

@@ -12,6 +12,8 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vmm/exit.h"
+#include "vmm/gdb.h"
 #include "vmm/jail.h"
 
 /* How long to wait at the end for a reader that does not read. */
@@ -180,6 +182,14 @@ static void stop(struct machine *m)
 			pthread_join(d->thread, NULL);
 			d->started = false;
 		}
+	}
+	/* While nothing has changed since but what was under way. */
+	if (m->result.end == VM_END_PANIC)
+		machine_dump_panic(m);
+	gdb_ended(m->gdb, exit_status(m->result.end, m->result.detail));
+	for (size_t i = 0; i < m->n_devices; i++) {
+		struct host_device *d = &m->devices[i];
+
 		if (d->dev && d->dev->class->reset)
 			d->dev->class->reset(d->dev);
 	}
@@ -194,6 +204,8 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 
 	if (r == 0)
 		r = watch_timeout(m, err);
+	if (r == 0 && m->gdb)
+		r = gdb_start(m->gdb, m, err);
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_process(m->cfg->require_sandbox, err);
 	if (r == 0)
@@ -201,7 +213,8 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_thread(JAIL_MAIN, err);
 	if (r == 0) {
-		vcpu_resume(&m->shared);
+		if (!m->gdb)
+			vcpu_resume(&m->shared);
 		r = loop_run(m->loop, err);
 	}
 	stop(m);

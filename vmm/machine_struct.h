@@ -37,6 +37,9 @@ struct machine {
 	struct vcpu *vcpus;
 	struct vcpu_shared shared;
 
+	struct gdb *gdb; /* NULL: nobody may debug it */
+	int dump_fd; /* --dump-on-panic; -1 */
+
 	int signal_fd, timer_fd;
 	pthread_mutex_t end_lock; /* result */
 	struct machine_result result;
@@ -46,3 +49,7 @@ struct machine {
 void machine_vcpu_end(void *ctx, enum vm_end end, unsigned detail, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 int machine_vcpu_enter(void *ctx);
+
+/* machine_dump.c: open what --dump-on-panic names; and, as all stands still, use it. */
+int machine_dump_open(struct machine *m, struct err *err);
+void machine_dump_panic(struct machine *m);

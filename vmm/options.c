@@ -87,6 +87,16 @@ const struct opt config_opts[] = {
 	  .flags = OPT_BARE,
 	  .offset = offsetof(struct config, require_sandbox),
 	  .help = "fail when the host forbids namespaces or lacks Landlock" },
+	{ .key = "gdb",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct config, gdb),
+	  .arg = "PORT|PATH",
+	  .help = "wait for gdb on a loopback port or a unix socket, and let it run the guest" },
+	{ .key = "dump-on-panic",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct config, dump_on_panic),
+	  .arg = "FILE",
+	  .help = "when the guest panics, write its memory there as an ELF core" },
 	{ 0 },
 };
 

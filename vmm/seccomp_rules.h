@@ -41,6 +41,22 @@ RULE_EQ(M, tgkill, 2, SIGUSR1)
 RULE_EQ(M, rt_sigaction, 0, SIGUSR1)
 RULE_EQ(M, ioctl, 1, KVM_KVMCLOCK_CTRL)
 
+/* Crash dumps; the first two also for the debugger. */
+RULE_EQ(M, ioctl, 1, KVM_GET_REGS)
+RULE_EQ(M, ioctl, 1, KVM_GET_SREGS)
+RULE(M, lseek) /* past the zeroes */
+RULE_EQ(M, fcntl, 1, F_GETFL)
+
+/* gdb: the next one, and what it does to vCPUs. */
+RULE(M, accept4)
+RULE_EQ(M, ioctl, 1, KVM_SET_REGS)
+RULE_EQ(M, ioctl, 1, KVM_SET_SREGS)
+RULE_EQ(M, ioctl, 1, KVM_GET_FPU)
+RULE_EQ(M, ioctl, 1, KVM_SET_FPU)
+RULE_EQ(M, ioctl, 1, KVM_GET_MSRS)
+RULE_EQ(M, ioctl, 1, KVM_SET_MSRS)
+RULE_EQ(M, ioctl, 1, KVM_SET_GUEST_DEBUG)
+
 /* The guest, and its interrupts. */
 RULE_EQ(V, ioctl, 1, KVM_RUN)
 RULE_EQ(V, ioctl, 1, KVM_GET_REGS) /* the report of a crash */
