@@ -37,8 +37,9 @@ struct machine {
 	struct vcpu *vcpus;
 	struct vcpu_shared shared;
 
-	int signal_fd, timer_fd;
-	pthread_mutex_t end_lock; /* result */
+	int signal_fd, timer_fd, panic_fd;
+	pthread_mutex_t end_lock; /* all below */
+	bool panicked, panic_ends; /* panic_ends: panic_fd is set */
 	struct machine_result result;
 };
 
