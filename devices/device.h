@@ -84,6 +84,12 @@ struct dev_class {
 		     size_t len);
 	void (*write)(struct device *dev, unsigned win, uint64_t off, const void *buf,
 		      size_t len);
+	/*
+	 * No vCPU runs for a while: what counts the guest's time stops, and goes on.
+	 * On the main thread; NULL: nothing counts.
+	 */
+	void (*suspend)(struct device *dev);
+	void (*resume)(struct device *dev);
 	void (*reset)(struct device *dev); /* NULL: nothing to reset */
 	void (*free)(struct device *dev); /* takes half-built devices; not NULL */
 };
@@ -134,6 +140,12 @@ struct dev_host_ops {
 
 	/* Put a function on PCI bus 0, in the next free slot. */
 	int (*pci_add)(void *ctx, struct pci_func *func, struct err *err);
+
+	/*
+	 * The guest has panicked: whatever else it does, the VM ends by VM_END_PANIC,
+	 * and soon unless the guest @handles that itself.
+	 */
+	void (*panicked)(void *ctx, bool handles);
 
 	/* End the VM; the first call counts. @detail as the reason says, or 0. */
 	void (*end)(void *ctx, enum vm_end end, unsigned detail);

@@ -130,6 +130,7 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
 	m->kernel.fd = m->initrd.fd = m->signal_fd = m->timer_fd = m->dump_fd = -1;
+	m->panic_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);
@@ -295,6 +296,7 @@ void machine_free(struct machine *m)
 	cleanup_close(&m->dump_fd);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
+	cleanup_close(&m->panic_fd);
 	loop_free(m->loop);
 	free(m->cmdline);
 	free(m);

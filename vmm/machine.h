@@ -39,6 +39,12 @@ bool machine_wants_terminal(const struct machine *m);
  */
 int machine_dump(struct machine *m, int fd, struct err *err);
 
+/*
+ * The guest says that it panicked. Whatever it does next ends the VM by VM_END_PANIC,
+ * and so does doing nothing for a second, unless the guest @handles it. Any thread.
+ */
+void machine_panicked(struct machine *m, bool handles);
+
 /* End the VM with a sentence; the first call counts. */
 void machine_end(struct machine *m, enum vm_end end, unsigned detail, const char *fmt,
 		 ...) __attribute__((format(printf, 4, 5)));

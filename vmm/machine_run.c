@@ -19,18 +19,35 @@
 /* How long to wait at the end for a reader that does not read. */
 #define DRAIN_STALL_MS 2000
 
+/* How long a guest that has panicked may go on, for its last words. */
+#define PANIC_GRACE_S 1
+
 static void end_with(struct machine *m, enum vm_end end, unsigned detail,
 		     const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
+
+/* Whether @end is something that the guest did, so that a panic explains it. */
+static bool by_guest(enum vm_end end)
+{
+	return end != VM_END_TIMEOUT && end != VM_END_KILLED && end != VM_END_ERROR;
+}
 
 static void end_with(struct machine *m, enum vm_end end, unsigned detail,
 		     const char *fmt, va_list ap)
 {
+	struct machine_result *res = &m->result;
+	int n = 0;
+
 	AUTO_LOCK(&m->end_lock);
-	if (m->result.end != VM_END_NONE)
+	if (res->end != VM_END_NONE)
 		return;
-	m->result.end = end;
-	m->result.detail = detail;
-	vsnprintf(m->result.sentence, sizeof(m->result.sentence), fmt, ap);
+	if (m->panicked && end != VM_END_PANIC && by_guest(end)) {
+		end = VM_END_PANIC;
+		n = snprintf(res->sentence, sizeof(res->sentence),
+			     "the guest panicked; then ");
+	}
+	res->end = end;
+	res->detail = detail;
+	vsnprintf(res->sentence + n, sizeof(res->sentence) - (size_t)n, fmt, ap);
 	/* Not one more instruction than was under way. */
 	__atomic_store_n(&m->shared.stop, true, __ATOMIC_RELEASE);
 	loop_stop(m->loop);
@@ -53,6 +70,19 @@ void machine_vcpu_end(void *ctx, enum vm_end end, unsigned detail, const char *f
 	va_start(ap, fmt);
 	end_with(ctx, end, detail, fmt, ap);
 	va_end(ap);
+}
+
+void machine_panicked(struct machine *m, bool handles)
+{
+	const struct itimerspec grace = { .it_value.tv_sec = PANIC_GRACE_S };
+
+	AUTO_LOCK(&m->end_lock);
+	m->panicked = true;
+	if (handles || m->panic_ends)
+		return;
+	m->panic_ends = true;
+	/* Cannot fail: the timer is there before any vCPU runs. */
+	timerfd_settime(m->panic_fd, 0, &grace, NULL);
 }
 
 /* A thread that cannot be jailed must not run. */
@@ -92,6 +122,20 @@ static void on_timeout(void *arg, uint32_t events)
 	(void)events;
 	machine_end(m, VM_END_TIMEOUT, 0, "the time limit of %" PRIu64 " s is over",
 		    m->cfg->timeout);
+}
+
+static void on_panic(void *arg, uint32_t events)
+{
+	(void)events;
+	machine_end(arg, VM_END_PANIC, 0, "the guest panicked");
+}
+
+static int watch_panic(struct machine *m, struct err *err)
+{
+	m->panic_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	if (m->panic_fd < 0)
+		return err_sys(err, -errno, "panic timer");
+	return loop_add(m->loop, m->panic_fd, EPOLLIN, on_panic, m, NULL, err);
 }
 
 /* The signals were blocked by whoever made this process. */
@@ -206,6 +250,8 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 		r = watch_timeout(m, err);
 	if (r == 0 && m->gdb)
 		r = gdb_start(m->gdb, m, err);
+	if (r == 0)
+		r = watch_panic(m, err);
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_process(m->cfg->require_sandbox, err);
 	if (r == 0)

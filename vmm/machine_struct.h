@@ -40,8 +40,9 @@ struct machine {
 	struct gdb *gdb; /* NULL: nobody may debug it */
 	int dump_fd; /* --dump-on-panic; -1 */
 
-	int signal_fd, timer_fd;
-	pthread_mutex_t end_lock; /* result */
+	int signal_fd, timer_fd, panic_fd;
+	pthread_mutex_t end_lock; /* all below */
+	bool panicked, panic_ends; /* panic_ends: panic_fd is set */
 	struct machine_result result;
 };
 

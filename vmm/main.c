@@ -58,7 +58,8 @@ static int vm_process(void *arg)
 		return EXIT_ERROR;
 	}
 	status = exit_status(result.end, result.detail);
-	if (status == EXIT_ERROR || status == EXIT_CRASH)
+	if (status == EXIT_ERROR || status == EXIT_CRASH || status == EXIT_PANIC ||
+	    status == EXIT_WATCHDOG)
 		log_error("vm", "%s", result.sentence);
 	else
 		log_info("vm", "%s", result.sentence);

@@ -173,8 +173,9 @@ const struct dev_class serial_option = {
 #define DEVICE_CLASS(c) &c,
 const struct dev_class *const config_classes[] = {
 	&serial_option,
-#include "devices/list.h"
+/* This one first, for its slots are. */
 #include "virtio/list.h"
+#include "devices/list.h"
 	NULL,
 };
 #undef DEVICE_CLASS
@@ -198,7 +199,7 @@ void config_help(FILE *out)
 			continue;
 		fprintf(out, "\n  --%s%s", c->flags & DEV_DEFAULT ? "no-" : "",
 			c->name);
-		if (c->flags & DEV_BARE)
+		if (c->opts && (c->flags & DEV_BARE))
 			fprintf(out, "[=KEY=VALUE,...]");
 		else if (c->opts && (c->opts->flags & OPT_FIRST))
 			fprintf(out, " %s[,KEY=VALUE]...", c->opts->arg ?: "TYPE");
@@ -213,5 +214,6 @@ void config_help(FILE *out)
 	}
 	fprintf(out,
 		"\nExit status: 0 the guest powered off (or vmm was told to stop), 1 error,\n"
-		"32 reset, 33 crash, 35 bad arguments, 37 time limit, 64 + N debug exit.\n");
+		"32 reset, 33 crash, 34 panic, 35 bad arguments, 36 watchdog, 37 time limit,\n"
+		"64 + N debug exit.\n");
 }

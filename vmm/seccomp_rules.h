@@ -67,7 +67,8 @@ RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
 RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
 
 /* Console input from a file or after a while, and virtio-rng. */
-RULE(M, timerfd_settime)
+RULE(M | V, timerfd_settime) /* V: the grace after a panic, and the watchdog */
+RULE(M, timerfd_gettime) /* the watchdog, suspended */
 RULE(M, getrandom)
 
 /*
