@@ -9,14 +9,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/opt.h"
+#include "base/unix.h"
 #include "vmm/gdb_session.h"
 #include "vmm/machine_struct.h"
 
@@ -56,70 +54,18 @@ static int listen_tcp(uint64_t port, struct err *err)
 	return TAKE_FD(fd);
 }
 
-/* Whether @a is a socket that nobody listens at. */
-static bool is_stale(const struct sockaddr_un *a)
-{
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct stat st;
-
-	return fd >= 0 && lstat(a->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
-	       connect(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 &&
-	       errno == ECONNREFUSED;
-}
-
-static int listen_unix(const char *path, struct err *err)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-				   0);
-	mode_t mask;
-	int r;
-
-	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(err, -ENAMETOOLONG, "gdb %s: too long for a socket",
-			       path);
-	memcpy(a.sun_path, path, strlen(path) + 1);
-	if (fd < 0)
-		return err_sys(err, -errno, "gdb %s", path);
-	if (is_stale(&a))
-		unlink(path);
-	mask = umask(0177);
-	r = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
-	umask(mask);
-	if (r < 0 || listen(fd, 1) < 0)
-		return err_sys(err, r < 0 ? r : -errno, "gdb %s", path);
-	return TAKE_FD(fd);
-}
-
-static int listen_inherited(const char *path, struct err *err)
-{
-	AUTO_CLOSE int fd = file_open("gdb", path, O_RDWR, err);
-	int listens = 0;
-	socklen_t len = sizeof(listens);
-
-	if (fd < 0)
-		return fd;
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens)
-		return err_set(err, -EINVAL, "gdb %s: not a socket that listens", path);
-	/* Somebody who shares it may be faster to accept. */
-	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
-		return err_sys(err, -errno, "gdb %s", path);
-	return TAKE_FD(fd);
-}
-
 int gdb_open(const char *where, struct gdb **ret_gdb, struct err *err)
 {
 	struct gdb *g = calloc(1, sizeof(*g));
+	struct unix_name name = { .dir_fd = -1 };
 	uint64_t port;
 	int r;
 
 	if (!g)
 		return err_sys(err, -ENOMEM, "gdb");
 	g->fd = g->listen_fd = g->event_fd = -1;
-	if (file_is_inherited(where))
-		r = listen_inherited(where, err);
-	else if (strspn(where, "0123456789") != strlen(where))
-		r = listen_unix(where, err);
+	if (strspn(where, "0123456789") != strlen(where))
+		r = unix_listen("gdb", where, SOCK_STREAM, &name, err);
 	else if (opt_number(where, &port) < 0 || port < 1 || port > 65535)
 		r = err_set(err, -EINVAL, "gdb %s: not a port, 1 to 65535", where);
 	else
@@ -128,6 +74,8 @@ int gdb_open(const char *where, struct gdb **ret_gdb, struct err *err)
 		gdb_close(g);
 		return r;
 	}
+	/* In the jail it cannot be removed: the next vmm replaces it. */
+	cleanup_close(&name.dir_fd);
 	g->listen_fd = r;
 	*ret_gdb = g;
 	return 0;
@@ -401,7 +349,7 @@ int gdb_start(struct gdb *g, struct machine *m, struct err *err)
 	int r;
 
 	g->m = m;
-	g->stopped = true; /* the gate is closed from the start */
+	stop_vcpus(g);
 	g->xml = arch_debug_xml();
 	g->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!g->xml || g->event_fd < 0)

@@ -13,12 +13,14 @@ struct machine;
 
 /*
  * Before the fork. @where: a TCP port of the loopback interface, the path of a unix
- * socket to make (0600; a stale one is replaced), or /proc/self/fd/N, a socket that
- * listens already. -EINVAL and the like.
+ * socket to make (0600; a stale one is replaced), or /proc/self/fd/N, one that listens
+ * already. -EINVAL and the like.
  */
 int gdb_open(const char *where, struct gdb **ret_gdb, struct err *err);
 
-/* Before the jail, the machine loaded: watch the socket; the gate stays gdb's to open.
+/*
+ * Before the jail, the machine loaded: watch the socket, and keep the vCPUs' gate
+ * closed, whoever opens it besides.
  */
 int gdb_start(struct gdb *g, struct machine *m, struct err *err);
 

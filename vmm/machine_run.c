@@ -259,8 +259,7 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_thread(JAIL_MAIN, err);
 	if (r == 0) {
-		if (!m->gdb)
-			vcpu_resume(&m->shared);
+		vcpu_resume(&m->shared);
 		r = loop_run(m->loop, err);
 	}
 	stop(m);

@@ -134,7 +134,7 @@ by_port() {
 		sleep 0.05
 	done
 	vm 1 --gdb $port "$hello"
-	says "gdb: port $port: Address already in use" "$dir/err" || return
+	says "gdb port $port: Address already in use" "$dir/err" || return
 	gdb_runs -t localhost:$port "$hello" 'continue'
 	gives 68
 }
@@ -146,20 +146,19 @@ time_limit() {
 
 refuses() {
 	mkdir "$dir/folder" && : >"$dir/file"
-	vm 1 --gdb 0 "$hello" && says 'gdb: 0: not a port' "$dir/err" &&
-		vm 1 --gdb 65536 "$hello" && says 'gdb: 65536: not a port' "$dir/err" &&
-		vm 1 --gdb "$dir/file" "$hello" && says "gdb: $dir/file: Address already" "$dir/err" &&
+	vm 1 --gdb 0 "$hello" && says 'gdb 0: not a port' "$dir/err" &&
+		vm 1 --gdb 65536 "$hello" && says 'gdb 65536: not a port' "$dir/err" &&
+		vm 1 --gdb "$dir/file" "$hello" && says "gdb $dir/file: is there already, and is no socket" "$dir/err" &&
 		[ -f "$dir/file" ] && vm 1 --gdb "$dir/folder/" "$hello" &&
-		vm 1 --gdb "$dir/$(printf '%0150d' 0)" "$hello" && says 'too long' "$dir/err" &&
-		vm 1 --gdb /proc/self/fd/9 "$hello" 9<"$dir/file" && says 'gdb: /proc/self/fd/9' "$dir/err" &&
-		vm 1 --gdb /proc/self/fd/9 "$hello" 9<>"$dir/file" && says 'not a socket that listens' "$dir/err"
+		vm 1 --gdb /proc/self/fd/9 "$hello" 9<"$dir/file" && says 'gdb /proc/self/fd/9' "$dir/err" &&
+		vm 1 --gdb /proc/self/fd/9 "$hello" 9<>"$dir/file" && says 'Socket operation on non-socket' "$dir/err"
 }
 
 # Who may connect: the user alone. A socket that a dead vmm left does not matter.
 socket_of_its_own() {
 	debugged -p 'end=debug exit=4' "$hello" || return
 	[ "$(stat -c %a "$dir/gdb.sock")" = 600 ] || { stat "$dir/gdb.sock"; return 1; }
-	vm 1 --gdb "$dir/gdb.sock" "$hello" && says 'Address already in use' "$dir/err" || return
+	vm 1 --gdb "$dir/gdb.sock" "$hello" && says 'somebody answers there already' "$dir/err" || return
 	kill -TERM $pid
 	wait $pid
 	"$VMM" run --timeout 1 --gdb "$dir/gdb.sock" "$hello" 2>"$dir/err"
