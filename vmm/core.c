@@ -56,12 +56,12 @@ static size_t vmcoreinfo_at(const struct gmem *mem, gpa_t gpa, char *buf)
 	} note;
 
 	if (gmem_read(mem, gpa, &note, sizeof(note)) < 0 ||
-	    memcmp(note.name, "VMCOREINFO\0", sizeof(note.name)) ||
+	    memcmp(note.name, "VMCOREINFO\0", sizeof(note.name)) != 0 ||
 	    note.head.n_namesz != sizeof("VMCOREINFO") || note.head.n_type != 0 ||
 	    note.head.n_descsz < sizeof(begin) ||
 	    note.head.n_descsz > CORE_VMCOREINFO_MAX ||
 	    gmem_read(mem, GPA(gpa.v + sizeof(note)), buf, note.head.n_descsz) < 0 ||
-	    memcmp(buf, begin, sizeof(begin) - 1))
+	    memcmp(buf, begin, sizeof(begin) - 1) != 0)
 		return 0;
 	return note.head.n_descsz;
 }

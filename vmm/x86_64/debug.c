@@ -97,10 +97,22 @@ static const struct reg regs[] = {
 
 /* --- KVM ----------------------------------------------------------------- */
 
-struct one_msr {
-	struct kvm_msrs head;
-	struct kvm_msr_entry entry;
-};
+/* The GS base that SWAPGS brings; @call: KVM_GET_MSRS or KVM_SET_MSRS. */
+static int kernel_gs_base(const struct vcpu *v, unsigned long call, uint64_t *value)
+{
+	union {
+		struct kvm_msrs list;
+		unsigned char
+			room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} msrs = { .list.nmsrs = 1 };
+	int n;
+
+	msrs.list.entries[0].index = MSR_KERNEL_GS_BASE;
+	msrs.list.entries[0].data = *value;
+	n = ioctl(v->fd, call, &msrs);
+	*value = msrs.list.entries[0].data;
+	return n < 0 ? -errno : n == 1 ? 0 : -EINVAL;
+}
 
 /* FXSAVE has one bit for each register, and gdb two: valid (0), or empty (3). */
 static uint16_t tags_expand(uint8_t ftwx)
@@ -125,40 +137,32 @@ static uint8_t tags_fold(uint16_t tags)
 
 static int get_state(const struct vcpu *v, struct state *s)
 {
-	struct one_msr msr = { .head.nmsrs = 1, .entry.index = MSR_KERNEL_GS_BASE };
-
 	memset(s, 0, sizeof(*s));
 	if (ioctl(v->fd, KVM_GET_REGS, &s->regs) < 0 ||
 	    ioctl(v->fd, KVM_GET_SREGS, &s->sregs) < 0 ||
-	    ioctl(v->fd, KVM_GET_FPU, &s->fpu) < 0 ||
-	    ioctl(v->fd, KVM_GET_MSRS, &msr) < 0)
+	    ioctl(v->fd, KVM_GET_FPU, &s->fpu) < 0)
 		return -errno;
-	s->kernel_gs_base = msr.entry.data;
 	s->tags = tags_expand(s->fpu.ftwx);
-	return 0;
+	return kernel_gs_base(v, KVM_GET_MSRS, &s->kernel_gs_base);
 }
 
 /* Only what changes: writing a CPU's registers has side effects. */
 static int set_state(const struct vcpu *v, const struct state *old, struct state *s)
 {
-	struct one_msr msr = { .head.nmsrs = 1,
-			       .entry = { .index = MSR_KERNEL_GS_BASE,
-					  .data = s->kernel_gs_base } };
-
 	if (s->tags != old->tags)
 		s->fpu.ftwx = tags_fold(s->tags);
-	if (memcmp(&s->regs, &old->regs, sizeof(s->regs)) &&
+	if (memcmp(&s->regs, &old->regs, sizeof(s->regs)) != 0 &&
 	    ioctl(v->fd, KVM_SET_REGS, &s->regs) < 0)
 		return -errno;
-	if (memcmp(&s->sregs, &old->sregs, sizeof(s->sregs)) &&
+	if (memcmp(&s->sregs, &old->sregs, sizeof(s->sregs)) != 0 &&
 	    ioctl(v->fd, KVM_SET_SREGS, &s->sregs) < 0)
 		return -errno;
-	if (memcmp(&s->fpu, &old->fpu, sizeof(s->fpu)) &&
+	if (memcmp(&s->fpu, &old->fpu, sizeof(s->fpu)) != 0 &&
 	    ioctl(v->fd, KVM_SET_FPU, &s->fpu) < 0)
 		return -errno;
 	if (s->kernel_gs_base == old->kernel_gs_base)
 		return 0;
-	return ioctl(v->fd, KVM_SET_MSRS, &msr) == 1 ? 0 : -EINVAL;
+	return kernel_gs_base(v, KVM_SET_MSRS, &s->kernel_gs_base);
 }
 
 /* --- registers ----------------------------------------------------------- */
@@ -207,7 +211,7 @@ char *arch_debug_xml(void)
 	      "<target><architecture>i386:x86-64</architecture>",
 	      f);
 	for (size_t i = 0; i < ARRAY_SIZE(regs); i++) {
-		if (!feature || strcmp(feature, regs[i].feature)) {
+		if (!feature || strcmp(feature, regs[i].feature) != 0) {
 			fprintf(f, "%s<feature name=\"%s\">",
 				feature ? "</feature>" : "", regs[i].feature);
 			if (!feature)
