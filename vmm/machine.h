@@ -12,13 +12,14 @@
 #pragma once
 
 #include "vmm/config.h"
+#include "vmm/report.h"
 
 struct machine;
 
 struct machine_result {
 	enum vm_end end;
 	unsigned detail;
-	char sentence[640];
+	char sentence[REPORT_SENTENCE];
 };
 
 /* @cfg outlives the machine. */
@@ -29,6 +30,12 @@ int machine_load(struct machine *m, struct err *err);
 /* -errno: the machine could not be started, and no guest code has run. */
 int machine_run(struct machine *m, struct machine_result *ret_result, struct err *err);
 void machine_free(struct machine *m); /* takes NULL */
+
+/* What it tells of its end; from machine_new() on. */
+struct report *machine_report(const struct machine *m);
+
+/* The host has asked the guest to power off: if it does, that was the host's wish. */
+void machine_host_asked(struct machine *m);
 
 /* Whether a console reads the terminal on stdin. */
 bool machine_wants_terminal(const struct machine *m);

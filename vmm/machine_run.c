@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vmm/arch.h"
 #include "vmm/exit.h"
 #include "vmm/gdb.h"
 #include "vmm/jail.h"
@@ -40,7 +41,7 @@ static void end_with(struct machine *m, enum vm_end end, unsigned detail,
 	AUTO_LOCK(&m->end_lock);
 	if (res->end != VM_END_NONE)
 		return;
-	if (m->panicked && end != VM_END_PANIC && by_guest(end)) {
+	if (m->report->panicked && end != VM_END_PANIC && by_guest(end)) {
 		end = VM_END_PANIC;
 		n = snprintf(res->sentence, sizeof(res->sentence),
 			     "the guest panicked; then ");
@@ -48,6 +49,7 @@ static void end_with(struct machine *m, enum vm_end end, unsigned detail,
 	res->end = end;
 	res->detail = detail;
 	vsnprintf(res->sentence + n, sizeof(res->sentence) - (size_t)n, fmt, ap);
+	report_end(m->report, end, detail, res->sentence);
 	/* Not one more instruction than was under way. */
 	__atomic_store_n(&m->shared.stop, true, __ATOMIC_RELEASE);
 	loop_stop(m->loop);
@@ -77,7 +79,7 @@ void machine_panicked(struct machine *m, bool handles)
 	const struct itimerspec grace = { .it_value.tv_sec = PANIC_GRACE_S };
 
 	AUTO_LOCK(&m->end_lock);
-	m->panicked = true;
+	m->report->panicked = true;
 	if (handles || m->panic_ends)
 		return;
 	m->panic_ends = true;
@@ -211,6 +213,19 @@ static int start_threads(struct machine *m, struct err *err)
 	return 0;
 }
 
+/*
+ * The guest has crashed or panicked, and stands still with its devices as they were:
+ * the time to look at it.
+ */
+static void post_mortem(struct machine *m)
+{
+	struct report *r = m->report;
+
+	for (unsigned i = 0; i < m->n_vcpus && i < REPORT_MAX_VCPUS; i++)
+		if (arch_vcpu_registers(&m->vcpus[i], r->registers[i]))
+			r->n_vcpus = i + 1;
+}
+
 /* Stop the guest, then the devices, then write out what consoles still hold. */
 static void stop(struct machine *m)
 {
@@ -219,6 +234,8 @@ static void stop(struct machine *m)
 		if (m->devices[i].own_loop)
 			loop_stop(m->devices[i].own_loop);
 	vcpu_stop(&m->shared, m->vcpus, m->n_vcpus);
+	if (m->result.end == VM_END_CRASH || m->result.end == VM_END_PANIC)
+		post_mortem(m);
 	for (size_t i = 0; i < m->n_devices; i++) {
 		struct host_device *d = &m->devices[i];
 
@@ -259,6 +276,7 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_thread(JAIL_MAIN, err);
 	if (r == 0) {
+		m->report->started = true;
 		vcpu_resume(&m->shared);
 		r = loop_run(m->loop, err);
 	}

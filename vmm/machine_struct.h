@@ -18,6 +18,7 @@ struct machine {
 	const struct config *cfg;
 	struct host host;
 	struct loop *loop;
+	struct report *report;
 	struct boot_image kernel, initrd;
 	char *cmdline;
 
@@ -42,7 +43,7 @@ struct machine {
 
 	int signal_fd, timer_fd, panic_fd;
 	pthread_mutex_t end_lock; /* all below */
-	bool panicked, panic_ends; /* panic_ends: panic_fd is set */
+	bool panic_ends; /* panic_fd is set */
 	struct machine_result result;
 };
 

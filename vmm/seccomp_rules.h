@@ -59,8 +59,8 @@ RULE_EQ(M, ioctl, 1, KVM_SET_GUEST_DEBUG)
 
 /* The guest, and its interrupts. */
 RULE_EQ(V, ioctl, 1, KVM_RUN)
-RULE_EQ(V, ioctl, 1, KVM_GET_REGS) /* the report of a crash */
-RULE_EQ(V, ioctl, 1, KVM_GET_SREGS)
+RULE_EQ(M | V, ioctl, 1, KVM_GET_REGS) /* the report of a crash */
+RULE_EQ(M | V, ioctl, 1, KVM_GET_SREGS)
 RULE_EQ(M | V | W, ioctl, 1, KVM_SIGNAL_MSI)
 RULE_EQ(M | V, ioctl, 1, KVM_IRQFD)
 RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
