@@ -80,8 +80,6 @@ void machine_dump_panic(struct machine *m)
 {
 	struct err err;
 
-	if (m->dump_fd < 0)
-		return;
 	if (machine_dump(m, m->dump_fd, &err) < 0)
 		log_error("vm", "%s: %s", m->cfg->dump_on_panic, err.msg);
 	else

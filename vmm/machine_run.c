@@ -224,6 +224,8 @@ static void post_mortem(struct machine *m)
 	for (unsigned i = 0; i < m->n_vcpus && i < REPORT_MAX_VCPUS; i++)
 		if (arch_vcpu_registers(&m->vcpus[i], r->registers[i]))
 			r->n_vcpus = i + 1;
+	if (m->result.end == VM_END_PANIC && m->dump_fd >= 0)
+		machine_dump_panic(m);
 }
 
 /* Stop the guest, then the devices, then write out what consoles still hold. */
@@ -236,6 +238,7 @@ static void stop(struct machine *m)
 	vcpu_stop(&m->shared, m->vcpus, m->n_vcpus);
 	if (m->result.end == VM_END_CRASH || m->result.end == VM_END_PANIC)
 		post_mortem(m);
+	gdb_ended(m->gdb, exit_status(m->result.end, m->result.detail));
 	for (size_t i = 0; i < m->n_devices; i++) {
 		struct host_device *d = &m->devices[i];
 
@@ -243,14 +246,6 @@ static void stop(struct machine *m)
 			pthread_join(d->thread, NULL);
 			d->started = false;
 		}
-	}
-	/* While nothing has changed since but what was under way. */
-	if (m->result.end == VM_END_PANIC)
-		machine_dump_panic(m);
-	gdb_ended(m->gdb, exit_status(m->result.end, m->result.detail));
-	for (size_t i = 0; i < m->n_devices; i++) {
-		struct host_device *d = &m->devices[i];
-
 		if (d->dev && d->dev->class->reset)
 			d->dev->class->reset(d->dev);
 	}

@@ -52,6 +52,7 @@ void machine_vcpu_end(void *ctx, enum vm_end end, unsigned detail, const char *f
 	__attribute__((format(printf, 4, 5)));
 int machine_vcpu_enter(void *ctx);
 
-/* machine_dump.c: open what --dump-on-panic names; and, as all stands still, use it. */
+/* machine_dump.c: open what --dump-on-panic names; and, when all vCPUs stand still, use
+ * it. */
 int machine_dump_open(struct machine *m, struct err *err);
 void machine_dump_panic(struct machine *m);

@@ -6,14 +6,16 @@
 
 hello=$GUESTS/hello.elf
 
-# debugged ARGUMENT...: vmm run with a door at $dir/gdb.sock, as $pid.
+# debugged [-d DOOR] ARGUMENT...: vmm run with a door (default: $dir/gdb.sock), as $pid; its
+# own words are in $dir/vmm.
 debugged() {
-	local turns=200
+	local turns=200 door=$dir/gdb.sock
+	[ "$1" != -d ] || { door=$2 && shift 2; }
 	rm -f "$dir/gdb.sock" "$dir/out"
-	"$VMM" run --timeout 60 --gdb "$dir/gdb.sock" --debug-exit "$@" >"$dir/out" 2>"$dir/err" </dev/null &
+	"$VMM" run --timeout 60 --gdb "$door" --debug-exit "$@" >"$dir/out" 2>"$dir/vmm" </dev/null &
 	pid=$!
-	until grep -qs 'waits for a debugger' "$dir/err"; do
-		[ $turns -gt 0 ] || { echo 'nobody waits for a debugger' && cat "$dir/err" && return 1; }
+	until grep -qs 'waits for a debugger' "$dir/vmm"; do
+		[ $turns -gt 0 ] && [ -d /proc/$pid ] || { echo 'nobody waits for a debugger' && cat "$dir/vmm" && return 1; }
 		turns=$((turns - 1))
 		sleep 0.05
 	done
@@ -34,7 +36,7 @@ gives() { # STATUS: of the vmm at $pid
 	local got=0
 	wait "$pid" || got=$?
 	[ $got = "$1" ] && return
-	echo "exit status $got, not $1; vmm and gdb said:" && cat "$dir/err" "$dir/gdb" && return 1
+	echo "exit status $got, not $1; vmm and gdb said:" && cat "$dir/vmm" "$dir/gdb" && return 1
 }
 
 told() { says "$1" "$dir/gdb"; }
@@ -90,7 +92,7 @@ interrupted() {
 	kill -INT "$(pgrep -f "target remote $dir/gdb.sock" | tail -n 1)"
 	wait $gdb
 	gives 0 && told 'received signal SIGINT' && told '^rip .*<guest_main\+' && told 'end=spin' &&
-		told '^\$2 = .*<guest_main\+' && says 'killed by gdb' "$dir/err"
+		told '^\$2 = .*<guest_main\+' && says 'killed by gdb' "$dir/vmm"
 }
 
 attaches_later() {
@@ -126,15 +128,12 @@ memory() {
 }
 
 by_port() {
-	local port=$((20000 + RANDOM % 10000)) turns=100
-	"$VMM" run --timeout 60 --gdb $port --debug-exit -p 'exit=4' "$hello" >"$dir/out" 2>"$dir/err" &
-	pid=$!
-	until grep -qs 'waits for a debugger' "$dir/err" || [ $turns = 0 ]; do
-		turns=$((turns - 1))
-		sleep 0.05
+	local port=$((20000 + RANDOM % 10000)) tries=20
+	until debugged -d $port -p 'exit=4' "$hello" >"$dir/tried"; do
+		[ $tries -gt 0 ] && grep -q 'already in use' "$dir/vmm" || { cat "$dir/tried" && return 1; }
+		tries=$((tries - 1)) port=$((port + 1))
 	done
-	vm 1 --gdb $port "$hello"
-	says "gdb port $port: Address already in use" "$dir/err" || return
+	vm 1 --gdb $port "$hello" && says "gdb port $port: Address already in use" "$dir/err" || return
 	gdb_runs -t localhost:$port "$hello" 'continue'
 	gives 68
 }
