@@ -167,10 +167,10 @@ static void a_file_that_is_appended_to_gets_the_zeroes(void **state)
 	int fd = make_file();
 
 	(void)state;
-	assert_int_equal(write(fd, "before", 6), 6);
+	assert_int_equal(write(fd, "8 before", 8), 8);
 	fcntl(fd, F_SETFL, O_APPEND);
 	assert_int_equal(write_core(fd, NULL, NULL, NULL), 0);
-	check_file(fd, 6);
+	check_file(fd, 8);
 	close(fd);
 }
 
