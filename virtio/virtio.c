@@ -44,7 +44,7 @@ void virtio_broken(struct virtio_dev *v, const char *why)
 	struct virtio_transport *t = v->transport;
 
 	log_guest(&t->broke, v->dev.host->name, "%s; the device needs a reset", why);
-	v->running = false;
+	v->running = v->suspended = false;
 	for (unsigned i = 0; i < v->n_queues; i++)
 		v->queues[i].broken = true;
 	__atomic_store_n(&t->needs_reset, true, __ATOMIC_RELEASE);
@@ -135,12 +135,33 @@ static void stop(struct virtio_dev *v)
 	struct virtio_transport *t = v->transport;
 	AUTO_LOCK(&v->io_lock);
 
-	v->running = false;
+	v->running = v->suspended = false;
 	if (t->started && v->ops->stop)
 		v->ops->stop(v);
 	t->started = false;
 	for (unsigned i = 0; i < v->n_queues; i++)
 		vq_stop(&v->queues[i]);
+}
+
+/* As if there were no queues: whatever uses them looks at running first. */
+void virtio_pause(struct device *dev, enum dev_pause how)
+{
+	struct virtio_dev *v = (struct virtio_dev *)dev;
+	AUTO_LOCK(&v->io_lock);
+
+	if (how == DEV_SUSPENDED && v->running) {
+		v->running = false;
+		v->suspended = true;
+		if (v->ops->suspend)
+			v->ops->suspend(v);
+	} else if (how == DEV_RUNS && v->suspended) {
+		v->running = true;
+		v->suspended = false;
+		if (v->ops->resume)
+			v->ops->resume(v);
+		/* What was kicked before, and not looked at. */
+		(void)eventfd_write(v->kick_fd, 1);
+	}
 }
 
 static void reset_registers(struct virtio_dev *v)
