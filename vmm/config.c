@@ -309,6 +309,8 @@ static int finish(struct parser *p, struct err *err)
 
 	if (!cfg->kernel)
 		return err_set(err, -EINVAL, "no kernel given");
+	if (cfg->suspended && !cfg->socket)
+		return err_set(err, -EINVAL, "--suspended: needs --socket");
 	if (cfg->disable_sandbox && cfg->require_sandbox)
 		return err_set(err, -EINVAL,
 			       "--require-sandbox: contradicts --disable-sandbox");

@@ -30,7 +30,7 @@ struct config_device {
 };
 
 struct config {
-	char *kernel, *initrd, *name;
+	char *kernel, *initrd, *name, *socket;
 	struct opt_list params;
 	struct {
 		uint64_t num_cores;
@@ -40,7 +40,7 @@ struct config {
 	} mem;
 	int log_level;
 	uint64_t timeout; /* seconds; 0: none */
-	bool disable_sandbox, require_sandbox;
+	bool suspended, disable_sandbox, require_sandbox;
 
 	/* In the order of config_classes, then of the command line. */
 	size_t n_devices;

@@ -129,6 +129,7 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
 	m->kernel.fd = m->initrd.fd = m->signal_fd = m->timer_fd = -1;
+	m->control_fd = m->control_name.dir_fd = m->proc_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);
@@ -160,6 +161,8 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		r = arch_new(&m->host.kvm, &m->arch_device.lent, &m->host.arch, err);
 	if (r == 0)
 		r = add_devices(m, err);
+	if (r == 0)
+		r = machine_control_open(m, err);
 	if (r < 0) {
 		machine_free(m);
 		return r;
@@ -286,6 +289,10 @@ void machine_free(struct machine *m)
 		chardev_close(m->chardevs[i]);
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
+	control_free(m->control);
+	cleanup_close(&m->control_fd);
+	cleanup_close(&m->proc_fd);
+	machine_cleanup(m);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
 	loop_free(m->loop);

@@ -67,8 +67,9 @@ static int enter_jail(struct machine *m, enum jail_kind kind)
 	return r;
 }
 
-int machine_vcpu_enter(void *ctx)
+int machine_vcpu_enter(void *ctx, struct vcpu *v)
 {
+	machine_find_ids(ctx, v);
 	return enter_jail(ctx, JAIL_VCPU);
 }
 
@@ -194,6 +195,8 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 
 	if (r == 0)
 		r = watch_timeout(m, err);
+	if (r == 0)
+		r = machine_control_start(m, err);
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_process(m->cfg->require_sandbox, err);
 	if (r == 0)
@@ -201,7 +204,7 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_thread(JAIL_MAIN, err);
 	if (r == 0) {
-		vcpu_resume(&m->shared);
+		machine_begin(m);
 		r = loop_run(m->loop, err);
 	}
 	stop(m);

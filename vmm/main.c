@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "vmm/config.h"
+#include "vmm/control_client.h"
 #include "vmm/create_composite.h"
 #include "vmm/exit.h"
 #include "vmm/jail.h"
@@ -38,6 +39,8 @@ static const char usage[] =
 	"       vmm run --help               all options\n"
 	"       vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
 	"                                    make a disk of files as partitions\n"
+	"       vmm stop|suspend|resume|powerbtn|balloon|balloon_stats|disk|status ... SOCKET\n"
+	"                                    command a running VM; each has a --help\n"
 	"       vmm --version\n";
 
 static void complain(const struct err *err)
@@ -112,8 +115,11 @@ static int run(const struct config *cfg, int null_fd)
 		vm.arg = m;
 		vm.terminal = machine_wants_terminal(m);
 		vm.null_fd = null_fd;
+		vm.keep_fd = machine_cleanup_fd(m);
 		r = supervise(&vm, &err);
 	}
+	if (m)
+		machine_cleanup(m);
 	if (r < 0) {
 		complain(&err);
 		r = EXIT_ERROR;
@@ -168,6 +174,8 @@ int main(int argc, char **argv)
 		return run_command(argv + 2, null_fd);
 	if (argc >= 2 && !strcmp(argv[1], "create_composite"))
 		return create_composite(argv + 2);
+	if (argc >= 2 && control_client_knows(argv[1]))
+		return control_client(argv + 1);
 	if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		fputs(usage, stdout);
 		return EXIT_STOP;

@@ -50,6 +50,11 @@ RULE_EQ(M | V, ioctl, 1, KVM_IRQFD)
 RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
 RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
 
+/* The control socket: who connects, what they ask, what they are told. */
+RULE(M, accept4)
+RULE(M, recvmsg)
+RULE(M, sendto)
+
 /* Console input from a file or after a while, and virtio-rng. */
 RULE(M, timerfd_settime)
 RULE(M, getrandom)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "vmm/exit.h"
 #include "vmm/terminal.h"
@@ -59,6 +60,7 @@ static bool bind_to_parent(int parent_fd)
 
 static int child(const struct supervised *s, int parent_fd)
 {
+	cleanup_close(&s->keep_fd);
 	/* Consoles have descriptors of their own; nothing else may reach these. */
 	if (!bind_to_parent(parent_fd) || dup2(s->null_fd, STDIN_FILENO) < 0 ||
 	    dup2(s->null_fd, STDOUT_FILENO) < 0)
@@ -152,6 +154,18 @@ static int wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
 	}
 }
 
+static void close_all_but(int fd)
+{
+	unsigned first = STDERR_FILENO + 1;
+
+	if (fd > STDERR_FILENO) {
+		if (fd > STDERR_FILENO + 1)
+			close_range(first, (unsigned)fd - 1, 0);
+		first = (unsigned)fd + 1;
+	}
+	close_range(first, ~0u, 0);
+}
+
 int supervise(const struct supervised *s, struct err *err)
 {
 	struct terminal tty = { 0 };
@@ -183,7 +197,7 @@ int supervise(const struct supervised *s, struct err *err)
 		sigprocmask(SIG_SETMASK, &child_set, NULL);
 		_exit(child(s, self));
 	}
-	close_range(STDERR_FILENO + 1, ~0u, 0);
+	close_all_but(s->keep_fd);
 	status = wait_for(s, pid, &set, &tty);
 	terminal_restore(&tty);
 	return status;

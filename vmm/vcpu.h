@@ -16,6 +16,7 @@
 #include "vmm/kvm.h"
 
 struct arch;
+struct vcpu;
 
 /* What all vCPUs of a machine share; outlives them. */
 struct vcpu_shared {
@@ -28,7 +29,7 @@ struct vcpu_shared {
 		__attribute__((format(printf, 4, 5)));
 	/* First thing on the new thread: put it in its jail; <0: it has ended the VM.
 	 */
-	int (*enter)(void *ctx);
+	int (*enter)(void *ctx, struct vcpu *v);
 
 	pthread_mutex_t lock; /* all below, but for reading the atomic ones */
 	pthread_cond_t gate; /* closed or inside has changed */
@@ -44,6 +45,7 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool started;
+	int pid, tid; /* as the host sees them, once it has passed enter() */
 };
 
 int vcpu_new(struct vcpu *v, struct vcpu_shared *shared, unsigned id, struct err *err);
