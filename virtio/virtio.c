@@ -33,10 +33,29 @@ static void interrupt(struct virtio_dev *v, const uint16_t *vector, uint8_t isr)
 		pci_msix_signal(&v->pci, __atomic_load_n(vector, __ATOMIC_RELAXED));
 }
 
+void virtio_interrupt(struct virtio_dev *v, unsigned n)
+{
+	interrupt(v, &v->transport->q[n].vector, VIRTIO_ISR_QUEUE);
+}
+
 void virtio_signal(struct virtio_dev *v, unsigned n)
 {
 	if (vq_should_signal(&v->queues[n]))
-		interrupt(v, &v->transport->q[n].vector, VIRTIO_ISR_QUEUE);
+		virtio_interrupt(v, n);
+}
+
+int virtio_vector_fd(struct virtio_dev *v, unsigned n)
+{
+	return pci_msix_enabled(&v->pci)
+		       ? pci_msix_fd(&v->pci, v->transport->q[n].vector)
+		       : -1;
+}
+
+void virtio_rewire(struct virtio_dev *v, unsigned n)
+{
+	AUTO_LOCK(&v->io_lock);
+	if (v->running && v->ops->rewire)
+		v->ops->rewire(v, n);
 }
 
 void virtio_broken(struct virtio_dev *v, const char *why)
@@ -72,7 +91,7 @@ static void on_kick(void *arg, uint32_t events)
 	(void)events;
 	/* A kick may break the device, which ends the loop. */
 	for (unsigned i = 0; i < v->n_queues && v->running; i++) {
-		if (vq_pending(&v->queues[i]))
+		if (v->kick_fds[i] == v->kick_fd && vq_pending(&v->queues[i]))
 			v->ops->kick(v, i);
 	}
 }
@@ -106,7 +125,7 @@ void virtio_add_notifies(struct virtio_dev *v)
 		/* Where the host cannot, write() signals the same eventfd. */
 		if (q->enabled && !q->notify)
 			q->notify = host->ops->notify(host->ctx, &v->dev, VIRTIO_BAR,
-						      off, v->kick_fd, true) == 0;
+						      off, v->kick_fds[i], true) == 0;
 	}
 }
 
@@ -121,6 +140,7 @@ void virtio_start(struct virtio_dev *v)
 		return;
 	}
 	t->started = true;
+	t->msix = pci_msix_enabled(&v->pci);
 	v->running = true;
 	if (v->ops->start)
 		v->ops->start(v);
@@ -128,6 +148,9 @@ void virtio_start(struct virtio_dev *v)
 		virtio_add_notifies(v);
 	/* Buffers that were there before, and whose kicks came too early. */
 	(void)eventfd_write(v->kick_fd, 1);
+	for (unsigned i = 0; i < v->n_queues; i++)
+		if (v->kick_fds[i] != v->kick_fd)
+			(void)eventfd_write(v->kick_fds[i], 1);
 }
 
 static void stop(struct virtio_dev *v)
@@ -236,6 +259,8 @@ int virtio_init(struct virtio_dev *v, const struct dev_class *class,
 	v->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (v->kick_fd < 0)
 		return err_sys(err, -errno, "%s: eventfd", host->name);
+	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+		v->kick_fds[i] = v->kick_fd;
 	reset_registers(v);
 	r = virtio_add_registers(v);
 	if (r < 0)

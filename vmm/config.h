@@ -37,7 +37,10 @@ struct config {
 	} cpus;
 	struct {
 		uint64_t size; /* MiB */
+		bool hugetlb; /* from the host's pool of huge pages */
 	} mem;
+	uint64_t init_mem; /* MiB outside of the balloon at the start; 0: all */
+	bool balloon_page_reporting, hugepages, lock_guest_memory;
 	int log_level;
 	uint64_t timeout; /* seconds; 0: none */
 	bool suspended, disable_sandbox, require_sandbox;

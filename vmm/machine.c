@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "devices/chardev.h"
+#include "virtio/balloon.h"
 #include "vmm/arch.h"
 
 /* --- before the fork ----------------------------------------------------- */
@@ -86,10 +87,14 @@ static int add_device(struct machine *m, const struct dev_class *class, const vo
 	return class->create(cfg, &d->lent, &d->dev, err);
 }
 
-/* virtio-console instances follow --serial; other classes their own options. */
+/*
+ * virtio-console instances follow --serial, the balloon follows options about memory;
+ * other classes have their own.
+ */
 static int add_class(struct machine *m, const struct dev_class *class, struct err *err)
 {
 	unsigned index = 0;
+	const void *cfg;
 	int r = 0;
 
 	if (class == &virtio_console_class) {
@@ -99,10 +104,23 @@ static int add_class(struct machine *m, const struct dev_class *class, struct er
 	}
 	if (!class->create)
 		return 0;
-	for (size_t i = 0; r == 0 && i < m->cfg->n_devices; i++)
-		if (m->cfg->devices[i].class == class)
-			r = add_device(m, class, m->cfg->devices[i].cfg, index++, err);
+	for (size_t i = 0; r == 0 && i < m->cfg->n_devices; i++) {
+		if (m->cfg->devices[i].class != class)
+			continue;
+		cfg = m->cfg->devices[i].cfg;
+		if (class == &virtio_balloon_class)
+			cfg = &m->balloon;
+		r = add_device(m, class, cfg, index++, err);
+	}
 	return r;
+}
+
+static struct virtio_balloon_cfg balloon_cfg(const struct config *cfg)
+{
+	return (struct virtio_balloon_cfg){
+		.start = cfg->init_mem ? (cfg->mem.size - cfg->init_mem) << 20 : 0,
+		.page_reporting = cfg->balloon_page_reporting,
+	};
 }
 
 static int add_devices(struct machine *m, struct err *err)
@@ -110,6 +128,7 @@ static int add_devices(struct machine *m, struct err *err)
 	int r;
 
 	m->pci_host.bus = &m->host.pci;
+	m->balloon = balloon_cfg(m->cfg);
 	r = add_device(m, &pci_host_class, &m->pci_host, 0, err);
 	for (unsigned i = 0; r == 0 && i < NUM_UARTS; i++)
 		r = add_device(m, &uart_class, &m->uarts[i], i, err);
@@ -228,10 +247,27 @@ static int prepare_devices(struct machine *m, struct err *err)
 	return r;
 }
 
+static int map_memory(const struct config *cfg, struct gmem *mem, struct err *err)
+{
+	struct gmem_range ranges[GMEM_MAX_RANGES];
+	int n = arch_memory(cfg->mem.size << 20, ranges, err);
+	int r;
+
+	if (n < 0)
+		return n;
+	r = gmem_map(mem, ranges, (size_t)n, err);
+	if (r == 0 && cfg->mem.hugetlb)
+		r = gmem_reserve_huge(mem, err);
+	for (int i = 0; r == 0 && cfg->hugepages && i < n; i++)
+		gmem_want_huge(mem, ranges[i].gpa, ranges[i].len);
+	if (r == 0 && cfg->lock_guest_memory)
+		r = gmem_lock(mem, err);
+	return r;
+}
+
 int machine_load(struct machine *m, struct err *err)
 {
 	struct host *h = &m->host;
-	struct gmem_range ranges[GMEM_MAX_RANGES];
 	struct boot_state state;
 	struct boot_cfg boot = {
 		.kernel = m->kernel,
@@ -239,15 +275,12 @@ int machine_load(struct machine *m, struct err *err)
 		.cmdline = m->cmdline,
 		.n_cpus = (unsigned)m->cfg->cpus.num_cores,
 	};
-	int n, r;
+	int r;
 
 	grow_fd_table();
-	n = arch_memory(m->cfg->mem.size << 20, ranges, err);
-	if (n < 0)
-		return n;
-	r = kvm_create(&h->kvm, ARCH_IRQ_PINS, err);
+	r = map_memory(m->cfg, &h->mem, err);
 	if (r == 0)
-		r = gmem_map(&h->mem, ranges, (size_t)n, err);
+		r = kvm_create(&h->kvm, ARCH_IRQ_PINS, err);
 	if (r == 0)
 		r = arch_vm_init(h->arch, &h->mem, boot.n_cpus, err);
 	/* Memory before vCPUs, and both before any ioeventfd: see design notes. */

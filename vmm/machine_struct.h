@@ -6,6 +6,7 @@
 
 #include "base/unix.h"
 #include "devices/uart.h"
+#include "virtio/balloon.h"
 #include "virtio/console.h"
 #include "vmm/control.h"
 #include "vmm/host.h"
@@ -30,6 +31,7 @@ struct machine {
 	size_t n_consoles;
 	struct virtio_console_cfg consoles[MAX_CONSOLES];
 	struct pci_host_cfg pci_host;
+	struct virtio_balloon_cfg balloon;
 
 	struct host_device arch_device; /* the interrupt controller's window */
 	size_t n_devices;

@@ -83,15 +83,18 @@ static int enter_namespaces(const struct config *cfg, struct err *err)
 	return r;
 }
 
-/* A guest decides how many interrupts, and so descriptors, there are. */
-static void raise_fd_limit(void)
+static void raise_limit(int which)
 {
-	struct rlimit files;
+	const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+	struct rlimit l;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+	/* Root may, for now; in a user namespace it counts as anybody. */
+	if (which == RLIMIT_MEMLOCK && setrlimit(RLIMIT_MEMLOCK, &none) == 0)
 		return;
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
+	if (getrlimit(which, &l) < 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(which, &l);
 }
 
 static int run(const struct config *cfg, int null_fd)
@@ -105,7 +108,10 @@ static int run(const struct config *cfg, int null_fd)
 	/* A reader that goes away, or a full file, is an error of a write. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	raise_fd_limit();
+	/* A guest decides how many interrupts, and so descriptors, there are. */
+	raise_limit(RLIMIT_NOFILE);
+	if (cfg->lock_guest_memory)
+		raise_limit(RLIMIT_MEMLOCK);
 	r = machine_new(cfg, &m, &err);
 	if (r == 0)
 		r = file_close_inherited(&err);
