@@ -129,6 +129,14 @@ void virtio_add_notifies(struct virtio_dev *v)
 	}
 }
 
+static void kick_all(const struct virtio_dev *v)
+{
+	(void)eventfd_write(v->kick_fd, 1);
+	for (unsigned i = 0; i < v->n_queues; i++)
+		if (v->kick_fds[i] != v->kick_fd)
+			(void)eventfd_write(v->kick_fds[i], 1);
+}
+
 void virtio_start(struct virtio_dev *v)
 {
 	struct virtio_transport *t = v->transport;
@@ -147,10 +155,7 @@ void virtio_start(struct virtio_dev *v)
 	if (v->pci.bar_addr[VIRTIO_BAR])
 		virtio_add_notifies(v);
 	/* Buffers that were there before, and whose kicks came too early. */
-	(void)eventfd_write(v->kick_fd, 1);
-	for (unsigned i = 0; i < v->n_queues; i++)
-		if (v->kick_fds[i] != v->kick_fd)
-			(void)eventfd_write(v->kick_fds[i], 1);
+	kick_all(v);
 }
 
 static void stop(struct virtio_dev *v)
@@ -183,7 +188,7 @@ void virtio_pause(struct device *dev, enum dev_pause how)
 		if (v->ops->resume)
 			v->ops->resume(v);
 		/* What was kicked before, and not looked at. */
-		(void)eventfd_write(v->kick_fd, 1);
+		kick_all(v);
 	}
 }
 

@@ -33,9 +33,9 @@
  *                     as the host sees them, if it lets us know
  *   {"Status":{"state":"running"|"suspended"|"suspended-full","name":TEXT|null,
  *              "pid":N,"vcpus":N,"memory_bytes":N,"disks":N,"uptime_ms":N,
- *              "balloon_bytes":N,"balloon_target_bytes":N}}
+ *              "cid":N,"balloon_bytes":N,"balloon_target_bytes":N}}
  *                     pid: of the process to signal; uptime: time suspended included;
- *                     balloon_*: only where there is one
+ *                     cid, balloon_*: only where there is a vsock device, a balloon
  *   {"VmDescriptor":{"hypervisor":"Kvm",...}}
  *                     and what Status has. There is no vm_fd: KVM would not serve the
  *                     receiver, and nothing of the VM leaves its jail.

@@ -305,6 +305,8 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
+	control_balloon_free(m->control_balloon);
+	control_free(m->control);
 	for (size_t i = m->n_devices; i-- > 0;) {
 		struct host_device *d = &m->devices[i];
 
@@ -322,7 +324,6 @@ void machine_free(struct machine *m)
 		chardev_close(m->chardevs[i]);
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
-	control_free(m->control);
 	cleanup_close(&m->control_fd);
 	cleanup_close(&m->proc_fd);
 	machine_cleanup(m);

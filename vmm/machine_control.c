@@ -11,23 +11,18 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "devices/acpi_pm.h"
 #include "devices/list.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
+#include "virtio/list.h"
+#include "virtio/vsock.h"
 
 /* The @index-th device of a class, or NULL. */
 static struct device *find_device(const struct machine *m,
@@ -76,7 +71,7 @@ void machine_pause(struct machine *m, enum dev_pause how)
 
 void machine_begin(struct machine *m)
 {
-	m->started_ms = now_ms();
+	m->started_ms = clock_ms();
 	/* The gate is closed from the start. */
 	if (m->cfg->suspended)
 		pause_devices(m, DEV_STILL);
@@ -121,6 +116,15 @@ static int reply_ids(struct machine *m, json_t **ret_reply, struct err *err)
 
 /* --- status ---------------------------------------------------------------- */
 
+/* The guest's address on vsock; 0: it has none. */
+static uint64_t find_cid(const struct machine *m)
+{
+	for (size_t i = 0; i < m->cfg->n_devices; i++)
+		if (m->cfg->devices[i].class == &virtio_vsock_class)
+			return ((const struct vsock_cfg *)m->cfg->devices[i].cfg)->cid;
+	return 0;
+}
+
 static json_t *describe(const struct machine *m)
 {
 	static const char *const states[] = {
@@ -129,14 +133,29 @@ static json_t *describe(const struct machine *m)
 		[DEV_SUSPENDED] = "suspended-full",
 	};
 
+	struct device *balloon = find_device(m, &virtio_balloon_class, 0);
+	struct balloon_state b;
+	uint64_t cid = find_cid(m);
+	json_t *o;
+
 	/* A name that is not UTF-8 is none. */
-	return json_pack(
-		"{s:s,s:o,s:i,s:i,s:I,s:i,s:I}", "state", states[m->pause], "name",
-		(m->cfg->name ? json_string(m->cfg->name) : NULL) ?: json_null(), "pid",
-		(int)m->pid, "vcpus", (int)m->n_vcpus, "memory_bytes",
-		(json_int_t)gmem_size(&m->host.mem), "disks",
-		(int)count_devices(m, &virtio_blk_class), "uptime_ms",
-		(json_int_t)(now_ms() - m->started_ms));
+	o = json_pack("{s:s,s:o,s:i,s:i,s:I,s:i,s:I}", "state", states[m->pause],
+		      "name",
+		      (m->cfg->name ? json_string(m->cfg->name) : NULL) ?: json_null(),
+		      "pid", (int)m->pid, "vcpus", (int)m->n_vcpus, "memory_bytes",
+		      (json_int_t)gmem_size(&m->host.mem), "disks",
+		      (int)count_devices(m, &virtio_blk_class), "uptime_ms",
+		      (json_int_t)(clock_ms() - m->started_ms));
+	if (cid)
+		json_object_set_new(o, "cid", json_integer((json_int_t)cid));
+	if (balloon) {
+		virtio_balloon_get(balloon, &b);
+		json_object_set_new(o, "balloon_bytes",
+				    json_integer((json_int_t)b.actual));
+		json_object_set_new(o, "balloon_target_bytes",
+				    json_integer((json_int_t)b.target));
+	}
+	return o;
 }
 
 /* --- requests -------------------------------------------------------------- */
@@ -192,9 +211,6 @@ static int carry_out(struct machine *m, struct control_request *q, json_t **ret_
 	case CONTROL_RESUME_VM:
 		machine_pause(m, DEV_RUNS);
 		return 0;
-	case CONTROL_BALLOON_ADJUST:
-	case CONTROL_BALLOON_STATS:
-		return err_set(err, -ENOTSUP, "this VM has no balloon");
 	case CONTROL_DISK_RESIZE:
 		return resize_disk(m, q, err);
 	case CONTROL_VCPU_PID_TID:
@@ -207,10 +223,12 @@ static int carry_out(struct machine *m, struct control_request *q, json_t **ret_
 	case CONTROL_STATUS:
 		*ret_reply = json_pack("{s:o}", "Status", describe(m));
 		return 0;
+	case CONTROL_BALLOON_ADJUST:
+	case CONTROL_BALLOON_STATS:
 	case CONTROL_KINDS:
 		break;
 	}
-	return err_set(err, -ENOSYS, "unsupported");
+	return err_set(err, -ENOTSUP, "this VM has no balloon");
 }
 
 static void on_request(void *ctx, struct control_conn *conn,
@@ -220,7 +238,13 @@ static void on_request(void *ctx, struct control_conn *conn,
 	json_t *reply = NULL;
 	struct err why;
 
-	if (carry_out(m, request, &reply, &why) < 0)
+	/* These answer when their guest does. */
+	if (m->control_balloon && request->kind == CONTROL_BALLOON_ADJUST)
+		control_balloon_adjust(m->control_balloon, conn, request->bytes,
+				       request->wait);
+	else if (m->control_balloon && request->kind == CONTROL_BALLOON_STATS)
+		control_balloon_stats(m->control_balloon, conn);
+	else if (carry_out(m, request, &reply, &why) < 0)
 		control_fail(conn, &why);
 	else
 		control_reply(conn, reply);
@@ -256,6 +280,7 @@ int machine_control_open(struct machine *m, struct err *err)
 
 int machine_control_start(struct machine *m, struct err *err)
 {
+	struct device *balloon;
 	size_t seed = 0;
 	int r;
 
@@ -266,9 +291,12 @@ int machine_control_start(struct machine *m, struct err *err)
 		return err_sys(err, -errno, "random numbers");
 	json_object_seed(seed | 1);
 	r = control_new(m->loop, m->control_fd, on_request, m, &m->control, err);
-	if (r == 0)
-		m->control_fd = -1;
-	return r;
+	if (r < 0)
+		return r;
+	m->control_fd = -1;
+	balloon = find_device(m, &virtio_balloon_class, 0);
+	return balloon ? control_balloon_new(balloon, m->loop, &m->control_balloon, err)
+		       : 0;
 }
 
 int machine_cleanup_fd(const struct machine *m)

@@ -8,7 +8,7 @@
 #include "devices/uart.h"
 #include "virtio/balloon.h"
 #include "virtio/console.h"
-#include "vmm/control.h"
+#include "vmm/control_balloon.h"
 #include "vmm/host.h"
 #include "vmm/machine.h"
 #include "vmm/vcpu.h"
@@ -47,6 +47,7 @@ struct machine {
 	int control_fd; /* -1: there is none, or control has it */
 	struct unix_name control_name;
 	struct control *control;
+	struct control_balloon *control_balloon; /* NULL: there is no balloon */
 	pid_t pid; /* of the process that the user started */
 	int proc_fd; /* the host's /proc, until every vCPU knows its IDs; -1 */
 	unsigned n_known; /* atomic: those that do */

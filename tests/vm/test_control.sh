@@ -175,6 +175,17 @@ resized() {
 		fails 1 'multiple of block-size' disk resize 1 1000 "$sock" && stops
 }
 
+balloon() {
+	start -m 64 -p end=halt "$hello" && does balloon 0x100000 "$sock" &&
+		"$VMM" status "$sock" >"$dir/status" &&
+		says '^balloon_target_bytes: 1048576$' "$dir/status" &&
+		says '^balloon_bytes: 0$' "$dir/status" &&
+		fails 1 'does not tell statistics' balloon_stats "$sock" &&
+		fails 1 "more than the guest's 64 MiB" balloon 67108865 "$sock" && stops || return
+	start --no-balloon -p end=halt "$hello" && fails 1 'no balloon' balloon 1 "$sock" &&
+		fails 1 'no balloon' balloon_stats "$sock" && stops
+}
+
 threads() {
 	local answer p i tid
 	start -c 3 -p end=spin "$hello" || return
@@ -292,7 +303,15 @@ arguments() {
 		fails 1 'No such file' status "$dir/none" && fails 0 'Usage: vmm suspend' suspend --help
 }
 
-# A VM that does not answer, for the last test: asking it takes a while.
+# A guest, and a VM, that do not answer, for the last tests: asking them takes a while.
+sock=$dir/deaf
+start -p end=halt "$hello" && deaf=$pid
+("$VMM" balloon --wait 4097 "$sock" >"$dir/deaf-said" 2>&1; echo "status $?" >>"$dir/deaf-said") &
+deaf_asker=$!
+deaf_guest() {
+	ended $deaf_asker 30 && says 'has given up 0 of 4096 bytes after 10 s' "$dir/deaf-said" &&
+		says 'status 1' "$dir/deaf-said"
+}
 sock=$dir/hung
 start -p end=halt "$hello" && hung=$pid && hung_child=$(vm_process)
 kill -STOP "$hung_child"
@@ -321,6 +340,7 @@ check 'the time limit counts while suspended' limit_counts
 check 'stop ends a suspended VM' ends_suspended does stop "$sock"
 check 'SIGTERM ends a suspended VM' ends_suspended kill_it
 check 'disks are resized' resized
+check 'the balloon is asked' balloon
 check "VcpuPidTid tells the host's thread IDs" threads
 check 'many requests on one connection are answered in order' many_requests
 check 'hundreds of connections, junk and deaf peers hurt nobody' crowd
@@ -336,6 +356,7 @@ check 'it is gone after SIGTERM' gone_after 0 kill_it
 check "it is gone after the VM's process was killed" gone_after 33 kill_vm
 check 'it is gone when the VM does not start' gone_after_failure
 check 'arguments in vain are told of' arguments
+check 'a guest that gives nothing up is told of' deaf_guest
 check 'a VM that hangs does not hang who asks it' hung_vm
-kill -CONT "$hung_child" && kill "$hung"
+kill -CONT "$hung_child" && kill "$hung" "$deaf"
 t_done
