@@ -112,6 +112,7 @@ int boot_load_initrd(const struct gmem *mem, const struct boot_image *initrd,
 			       best / MIB);
 	p = gmem_slice(mem, GPA(addr), initrd->size);
 	assert(p);
+	gmem_want_huge(mem, GPA(addr), initrd->size);
 	r = boot_read(initrd, "initrd", 0, p, initrd->size, err);
 	if (r == 0)
 		*ret_addr = addr;

@@ -37,6 +37,13 @@ struct report *machine_report(const struct machine *m);
 /* The host has asked the guest to power off: if it does, that was the host's wish. */
 void machine_host_asked(struct machine *m);
 
+/*
+ * What is to be removed when the VM's process has ended, by the process that outlives
+ * it: the descriptor that this needs (-1: there is nothing), and the removal.
+ */
+int machine_cleanup_fd(const struct machine *m);
+void machine_cleanup(struct machine *m);
+
 /* Whether a console reads the terminal on stdin. */
 bool machine_wants_terminal(const struct machine *m);
 

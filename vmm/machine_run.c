@@ -101,8 +101,9 @@ static int enter_jail(struct machine *m, enum jail_kind kind)
 	return r;
 }
 
-int machine_vcpu_enter(void *ctx)
+int machine_vcpu_enter(void *ctx, struct vcpu *v)
 {
+	machine_find_ids(ctx, v);
 	return enter_jail(ctx, JAIL_VCPU);
 }
 
@@ -264,6 +265,8 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 		r = gdb_start(m->gdb, m, err);
 	if (r == 0)
 		r = watch_panic(m, err);
+	if (r == 0)
+		r = machine_control_start(m, err);
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_process(m->cfg->require_sandbox, err);
 	if (r == 0)
@@ -272,7 +275,7 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 		r = jail_thread(JAIL_MAIN, err);
 	if (r == 0) {
 		m->report->started = true;
-		vcpu_resume(&m->shared);
+		machine_begin(m);
 		r = loop_run(m->loop, err);
 	}
 	stop(m);

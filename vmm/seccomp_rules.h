@@ -66,6 +66,23 @@ RULE_EQ(M | V, ioctl, 1, KVM_IRQFD)
 RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
 RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
 
+/* The control socket: who connects, what they ask, what they are told. */
+RULE(M, accept4)
+RULE(M, recvmsg)
+RULE(M, sendto)
+
+/*
+ * vhost: a guest's driver starts a device by a register write, and stops it; so does
+ * the machine's end, and the main loop where vhost complains of a queue.
+ */
+RULE_EQ(V, ioctl, 1, VHOST_SET_FEATURES)
+RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_NUM)
+RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_BASE)
+RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_ADDR)
+RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_CALL)
+RULE_EQ(M | V, ioctl, 1, VHOST_GET_VRING_BASE)
+RULE_EQ(M | V, ioctl, 1, VHOST_VSOCK_SET_RUNNING)
+
 /* Console input from a file or after a while, and virtio-rng. */
 RULE(M | V, timerfd_settime) /* V: the grace after a panic, and the watchdog */
 RULE(M, timerfd_gettime) /* the watchdog, suspended */

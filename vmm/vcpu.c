@@ -218,7 +218,7 @@ static void *vcpu_thread(void *arg)
 	snprintf(name, sizeof(name), "vcpu%u", v->id);
 	prctl(PR_SET_NAME, name, 0, 0, 0);
 	this_run = v->run;
-	if (s->enter(s->ctx) < 0)
+	if (s->enter(s->ctx, v) < 0)
 		return NULL;
 	while (!__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) {
 		wait_at_gate(v);

@@ -29,7 +29,7 @@ struct vcpu_shared {
 		__attribute__((format(printf, 4, 5)));
 	/* First thing on the new thread: put it in its jail; <0: it has ended the VM.
 	 */
-	int (*enter)(void *ctx);
+	int (*enter)(void *ctx, struct vcpu *v);
 	/* The vCPU is held, and has a hit for the debugger; its thread. NULL: none. */
 	void (*debug)(void *ctx, struct vcpu *v);
 
@@ -52,6 +52,7 @@ struct vcpu {
 	 * debugger, which looks while the gate is closed. */
 	bool hit;
 	unsigned hit_points;
+	int pid, tid; /* as the host sees them, once it has passed enter() */
 };
 
 int vcpu_new(struct vcpu *v, struct vcpu_shared *shared, unsigned id, struct err *err);
