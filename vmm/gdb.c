@@ -85,15 +85,19 @@ int gdb_open(const char *where, struct gdb **ret_gdb, struct err *err)
 
 static void stop_vcpus(struct gdb *g)
 {
-	if (!g->stopped)
-		vcpu_pause(&g->m->shared, g->m->vcpus, g->m->n_vcpus);
+	if (g->stopped)
+		return;
+	vcpu_pause(&g->m->shared, g->m->vcpus, g->m->n_vcpus);
+	machine_debugged(g->m, true);
 	g->stopped = true;
 }
 
 static void resume_vcpus(struct gdb *g)
 {
-	if (g->stopped)
-		vcpu_resume(&g->m->shared);
+	if (!g->stopped)
+		return;
+	machine_debugged(g->m, false);
+	vcpu_resume(&g->m->shared);
 	g->stopped = false;
 }
 

@@ -57,6 +57,7 @@ struct machine {
 	unsigned n_known; /* atomic: those that do */
 	uint64_t started_ms;
 	enum dev_pause pause;
+	bool debugged; /* gdb keeps the guest still */
 
 	pthread_mutex_t end_lock; /* all below */
 	bool panic_ends; /* panic_fd is set */
@@ -77,6 +78,9 @@ void machine_find_ids(struct machine *m, struct vcpu *v);
 
 /* The guest's first step, unless it is to stand still. */
 void machine_begin(struct machine *m);
+
+/* gdb has stopped all vCPUs, or lets them go: devices hear of it. Main thread. */
+void machine_debugged(struct machine *m, bool stopped);
 
 /* Let guest and devices stand still or go on; any state from any other. Main thread. */
 void machine_pause(struct machine *m, enum dev_pause how);

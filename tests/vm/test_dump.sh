@@ -73,6 +73,23 @@ given_up() {
 	[ $got = 34 ] && says 'crash dump: given up' "$dir/err"
 }
 
+# Of a guest that goes on.
+by_command() {
+	in_background -m 128 -c 2 --socket "$dir/vm.sock" -p end=spin "$hello" || return
+	"$VMM" dump "$dir/vm.sock" "$dir/asked" && elf "$dir/asked" && grep -q end=spin "$dir/asked" &&
+		[ "$(stat -c %a "$dir/asked")" = 600 ] &&
+		"$VMM" dump "$dir/vm.sock" /proc/self/fd/1 | cat >"$dir/piped" && elf "$dir/piped" &&
+		[ "$(stat -c %s "$dir/piped")" = "$(stat -c %s "$dir/asked")" ] || return
+	"$VMM" dump "$dir/vm.sock" /dev/full 2>"$dir/full" && return 1
+	says 'crash dump: No space left on device' "$dir/full" || return
+	"$VMM" dump "$dir/vm.sock" "$dir/no/such" 2>"$dir/full" && return 1
+	says 'no/such: No such file' "$dir/full" || return
+	"$VMM" dump "$dir/vm.sock" 2>"$dir/full"
+	[ $? = 35 ] || return
+	tests/vm/packets "$dir/vm.sock" ask '"Dump"' >"$dir/full" && says 'a dump needs a descriptor' "$dir/full" &&
+		"$VMM" stop "$dir/vm.sock" && wait "$pid"
+}
+
 check 'a panic gives 34 and a core that readelf accepts' dumps
 check 'it is its owner'"'"'s, and has holes' no_more_than_was_touched
 check 'gdb finds registers, stack and variables in it' opens_in_gdb
@@ -81,4 +98,5 @@ check 'to descriptors and pipes' to_descriptors
 check 'the file is empty when there was no panic' empty_without_panic
 check 'what cannot be opened or written is an error' errors
 check 'a dump that nobody reads ends by a signal' given_up
+check 'vmm dump writes one at any time' by_command
 t_done
