@@ -170,7 +170,7 @@ static void wait_at_gate(struct vcpu *v)
 	struct vcpu_shared *s = v->shared;
 
 	AUTO_LOCK(&s->lock);
-	while ((s->closed || v->held) && !s->stop)
+	while ((s->closed || v->held) && !__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE))
 		pthread_cond_wait(&s->gate, &s->lock);
 	s->inside++;
 }
