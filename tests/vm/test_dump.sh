@@ -90,6 +90,13 @@ by_command() {
 		"$VMM" stop "$dir/vm.sock" && wait "$pid"
 }
 
+# A note such as Linux keeps, at the start of a page: here that is the initrd's.
+vmcoreinfo() {
+	printf '\013\0\0\0\033\0\0\0\0\0\0\0VMCOREINFO\0\0OSRELEASE=6.6.6\nPAGESIZE=\n\n' >"$dir/note"
+	vm 34 -m 64 -i "$dir/note" --dump-on-panic "$core" -p 'event=1 end=cf9' "$hello" && elf "$core" &&
+		says '^ +VMCOREINFO +0x0000001b' "$dir/elf" && [ "$(crash --osrelease "$core")" = 6.6.6 ]
+}
+
 check 'a panic gives 34 and a core that readelf accepts' dumps
 check 'it is its owner'"'"'s, and has holes' no_more_than_was_touched
 check 'gdb finds registers, stack and variables in it' opens_in_gdb
@@ -98,5 +105,6 @@ check 'to descriptors and pipes' to_descriptors
 check 'the file is empty when there was no panic' empty_without_panic
 check 'what cannot be opened or written is an error' errors
 check 'a dump that nobody reads ends by a signal' given_up
+check 'a Linux kernel'"'"'s VMCOREINFO is found, and crash reads it' vmcoreinfo
 check 'vmm dump writes one at any time' by_command
 t_done
