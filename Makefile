@@ -159,7 +159,7 @@ test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
 LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers fio vsock)
-MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net ext4
+MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button evdev ext4
 MODULES_vsock := virtio_pci vmw_vsock_virtio_transport
 FILES_vsock := vsock=$(BUILD)/lab/vsock-agent:755
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel

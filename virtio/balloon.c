@@ -365,5 +365,6 @@ const struct dev_class virtio_balloon_class = {
 	.read = virtio_read,
 	.write = virtio_write,
 	.reset = virtio_reset,
+	.pause = virtio_pause,
 	.free = balloon_free,
 };

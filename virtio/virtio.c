@@ -63,7 +63,7 @@ void virtio_broken(struct virtio_dev *v, const char *why)
 	struct virtio_transport *t = v->transport;
 
 	log_guest(&t->broke, v->dev.host->name, "%s; the device needs a reset", why);
-	v->running = false;
+	v->running = v->suspended = false;
 	for (unsigned i = 0; i < v->n_queues; i++)
 		v->queues[i].broken = true;
 	__atomic_store_n(&t->needs_reset, true, __ATOMIC_RELEASE);
@@ -129,6 +129,14 @@ void virtio_add_notifies(struct virtio_dev *v)
 	}
 }
 
+static void kick_all(const struct virtio_dev *v)
+{
+	(void)eventfd_write(v->kick_fd, 1);
+	for (unsigned i = 0; i < v->n_queues; i++)
+		if (v->kick_fds[i] != v->kick_fd)
+			(void)eventfd_write(v->kick_fds[i], 1);
+}
+
 void virtio_start(struct virtio_dev *v)
 {
 	struct virtio_transport *t = v->transport;
@@ -147,10 +155,7 @@ void virtio_start(struct virtio_dev *v)
 	if (v->pci.bar_addr[VIRTIO_BAR])
 		virtio_add_notifies(v);
 	/* Buffers that were there before, and whose kicks came too early. */
-	(void)eventfd_write(v->kick_fd, 1);
-	for (unsigned i = 0; i < v->n_queues; i++)
-		if (v->kick_fds[i] != v->kick_fd)
-			(void)eventfd_write(v->kick_fds[i], 1);
+	kick_all(v);
 }
 
 static void stop(struct virtio_dev *v)
@@ -158,12 +163,33 @@ static void stop(struct virtio_dev *v)
 	struct virtio_transport *t = v->transport;
 	AUTO_LOCK(&v->io_lock);
 
-	v->running = false;
+	v->running = v->suspended = false;
 	if (t->started && v->ops->stop)
 		v->ops->stop(v);
 	t->started = false;
 	for (unsigned i = 0; i < v->n_queues; i++)
 		vq_stop(&v->queues[i]);
+}
+
+/* As if there were no queues: whatever uses them looks at running first. */
+void virtio_pause(struct device *dev, enum dev_pause how)
+{
+	struct virtio_dev *v = (struct virtio_dev *)dev;
+	AUTO_LOCK(&v->io_lock);
+
+	if (how == DEV_SUSPENDED && v->running) {
+		v->running = false;
+		v->suspended = true;
+		if (v->ops->suspend)
+			v->ops->suspend(v);
+	} else if (how == DEV_RUNS && v->suspended) {
+		v->running = true;
+		v->suspended = false;
+		if (v->ops->resume)
+			v->ops->resume(v);
+		/* What was kicked before, and not looked at. */
+		kick_all(v);
+	}
 }
 
 static void reset_registers(struct virtio_dev *v)

@@ -45,6 +45,13 @@ struct virtio_ops {
 	 */
 	void (*stop)(struct virtio_dev *v);
 	/*
+	 * Suspended by the host: bring what is in flight to its end; and go on, with
+	 * running true again (a kick of all queues follows). Main thread, no vCPU
+	 * running, io_lock held. May be NULL.
+	 */
+	void (*suspend)(struct virtio_dev *v);
+	void (*resume)(struct virtio_dev *v);
+	/*
 	 * virtio_vector_fd() of queue @n, or whether MSI-X is enabled, has changed
 	 * while running. May be NULL. dev.lock and io_lock held.
 	 */
@@ -70,7 +77,8 @@ struct virtio_dev {
 	size_t config_len;
 
 	pthread_mutex_t io_lock;
-	bool running; /* DRIVER_OK seen, not broken; under io_lock */
+	bool running; /* DRIVER_OK seen, not broken, not suspended; under io_lock */
+	bool suspended; /* it would be running otherwise; under io_lock */
 	struct vq queues[VIRTIO_MAX_QUEUES]; /* under io_lock */
 
 	int kick_fd; /* one for all queues; watched on host->loop */
@@ -99,6 +107,7 @@ void virtio_read(struct device *dev, unsigned win, uint64_t off, void *buf, size
 void virtio_write(struct device *dev, unsigned win, uint64_t off, const void *buf,
 		  size_t len);
 void virtio_reset(struct device *dev);
+void virtio_pause(struct device *dev, enum dev_pause how);
 
 /* Interrupt the guest for queue @n if it wants to know. io_lock held. */
 void virtio_signal(struct virtio_dev *v, unsigned n);

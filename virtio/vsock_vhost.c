@@ -49,6 +49,20 @@ static void vsock_stop(struct virtio_dev *v)
 	vhost_stop(&s->vhost);
 }
 
+/* The kernel keeps its place in the rings. */
+static void vsock_suspend(struct virtio_dev *v)
+{
+	(void)set_running((struct vsock *)v, 0, NULL);
+}
+
+static void vsock_resume(struct virtio_dev *v)
+{
+	struct err err;
+
+	if (set_running((struct vsock *)v, 1, &err) < 0)
+		virtio_broken(v, err.msg);
+}
+
 static void vsock_rewire(struct virtio_dev *v, unsigned n)
 {
 	vhost_rewire(&((struct vsock *)v)->vhost, n);
@@ -67,6 +81,8 @@ static const struct virtio_ops vsock_ops = {
 	.start = vsock_start,
 	.kick = vsock_kick,
 	.stop = vsock_stop,
+	.suspend = vsock_suspend,
+	.resume = vsock_resume,
 	.rewire = vsock_rewire,
 };
 
@@ -100,6 +116,7 @@ static const struct dev_class vhost_vsock_class = {
 	.read = virtio_read,
 	.write = virtio_write,
 	.reset = virtio_reset,
+	.pause = virtio_pause,
 	.free = vsock_free,
 };
 

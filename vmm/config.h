@@ -36,7 +36,7 @@ struct bios_key_cfg {
 };
 
 struct config {
-	char *kernel, *initrd, *bios, *name; /* kernel or bios */
+	char *kernel, *initrd, *bios, *name, *status_fd, *socket; /* kernel or bios */
 	struct bios_key_cfg bios_key;
 	struct opt_list params;
 	struct {
@@ -50,7 +50,8 @@ struct config {
 	bool balloon_page_reporting, hugepages, lock_guest_memory;
 	int log_level;
 	uint64_t timeout; /* seconds; 0: none */
-	bool disable_sandbox, require_sandbox;
+	bool suspended, disable_sandbox, require_sandbox;
+	char *gdb, *dump_on_panic;
 
 	/* In the order of config_classes, then of the command line. */
 	size_t n_devices;
@@ -71,7 +72,8 @@ extern const char *const config_serial_hardware[];
 
 /*
  * @args: the arguments after "run", ended by NULL. -EINVAL, or -ECANCELED when
- * help was asked for.
+ * help was asked for. Even then, and after an error, @cfg->status_fd is set if it was
+ * given.
  */
 int config_parse(struct config *cfg, char **args, struct err *err);
 void config_free(struct config *cfg);

@@ -140,6 +140,13 @@ static int host_connector(void *ctx, const char *prefix, const char *made, int *
 	return broker_start(&cfg, &h->broker, ret_fd, err);
 }
 
+static void host_panicked(void *ctx, bool handles)
+{
+	struct host_device *d = ctx;
+
+	machine_panicked(d->host->machine, handles);
+}
+
 static void host_end(void *ctx, enum vm_end end, unsigned detail)
 {
 	struct host_device *d = ctx;
@@ -157,11 +164,9 @@ static void host_end(void *ctx, enum vm_end end, unsigned detail)
 		machine_end(m, end, detail, "the guest ended by debug-exit value %u",
 			    detail);
 		return;
-	case VM_END_PANIC:
-		machine_end(m, end, detail, "the guest reported a panic");
-		return;
 	case VM_END_WATCHDOG:
-		machine_end(m, end, detail, "the watchdog %s expired", d->name);
+		machine_end(m, end, detail,
+			    "the watchdog expired, for the guest did not feed it");
 		return;
 	default:
 		machine_end(m, end, detail, "%s ended the VM", d->name);
@@ -178,6 +183,7 @@ static const struct dev_host_ops host_ops = {
 	.msi_set = host_msi_set,
 	.pci_add = host_pci_add,
 	.connector = host_connector,
+	.panicked = host_panicked,
 	.end = host_end,
 };
 

@@ -11,7 +11,9 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "devices/chardev.h"
+#include "virtio/balloon.h"
 #include "vmm/arch.h"
+#include "vmm/gdb.h"
 
 /* --- before the fork ----------------------------------------------------- */
 
@@ -25,6 +27,29 @@ static int open_image(const char *what, const char *path, struct boot_image *ret
 	ret->fd = fd;
 	ret->path = path;
 	return 0;
+}
+
+static void to_report(void *arg, const void *buf, size_t len)
+{
+	report_console(arg, buf, len);
+}
+
+static bool has_console(const struct config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_devices; i++) {
+		const struct serial_cfg *s = cfg->devices[i].cfg;
+
+		if (cfg->devices[i].class == &serial_option && s->console)
+			return true;
+	}
+	return false;
+}
+
+/* The kernel's consoles are worth a report; where it has none, ttyS0. */
+static bool is_reported(const struct config *cfg, const struct serial_cfg *s)
+{
+	return s->console ||
+	       (!has_console(cfg) && s->hardware == SERIAL_UART && s->num == 1);
 }
 
 static int open_consoles(struct machine *m, struct err *err)
@@ -48,6 +73,8 @@ static int open_consoles(struct machine *m, struct err *err)
 		if (r < 0)
 			return r;
 		m->chardevs[m->n_chardevs++] = chr;
+		if (is_reported(m->cfg, s))
+			chardev_tee(chr, to_report, m->report);
 		if (s->hardware == SERIAL_UART) {
 			m->uarts[s->num - 1].chr = chr;
 			continue;
@@ -147,7 +174,8 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
 	m->kernel.fd = m->initrd.fd = m->bios.fd = m->trust.key.fd = -1;
-	m->signal_fd = m->timer_fd = -1;
+	m->signal_fd = m->timer_fd = m->dump_fd = m->panic_fd = -1;
+	m->control_fd = m->control_name.dir_fd = m->proc_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);
@@ -163,7 +191,9 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		.closed = 1,
 	};
 
-	r = loop_new(&m->loop, err);
+	r = report_new(&m->report, err);
+	if (r == 0)
+		r = loop_new(&m->loop, err);
 	if (r == 0)
 		r = config_cmdline(cfg, &m->cmdline, err);
 	if (r == 0 && cfg->kernel)
@@ -176,6 +206,10 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->trust.unlocked = cfg->bios_key.unlocked;
 	if (r == 0 && cfg->initrd)
 		r = open_image("initrd", cfg->initrd, &m->initrd, err);
+	if (r == 0 && cfg->dump_on_panic)
+		r = machine_dump_open(m, err);
+	if (r == 0 && cfg->gdb)
+		r = gdb_open(cfg->gdb, &m->gdb, err);
 	if (r == 0)
 		r = kvm_open(&m->host.kvm, err);
 	if (r == 0)
@@ -185,6 +219,8 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		r = arch_new(&m->host.kvm, &m->arch_device.lent, &m->host.arch, err);
 	if (r == 0)
 		r = add_devices(m, err);
+	if (r == 0)
+		r = machine_control_open(m, err);
 	if (r < 0) {
 		machine_free(m);
 		return r;
@@ -192,6 +228,16 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->shared.arch = m->host.arch;
 	*ret_machine = m;
 	return 0;
+}
+
+struct report *machine_report(const struct machine *m)
+{
+	return m->report;
+}
+
+void machine_host_asked(struct machine *m)
+{
+	m->report->host_asked = true;
 }
 
 bool machine_wants_terminal(const struct machine *m)
@@ -327,6 +373,8 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
+	control_balloon_free(m->control_balloon);
+	control_free(m->control);
 	for (size_t i = m->n_devices; i-- > 0;) {
 		struct host_device *d = &m->devices[i];
 
@@ -348,8 +396,14 @@ void machine_free(struct machine *m)
 	cleanup_close(&m->trust.key.fd);
 	boot_rom_free(&m->rom);
 	boot_rom_free(&m->key);
+	gdb_close(m->gdb);
+	cleanup_close(&m->dump_fd);
+	cleanup_close(&m->control_fd);
+	cleanup_close(&m->proc_fd);
+	machine_cleanup(m);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
+	cleanup_close(&m->panic_fd);
 	loop_free(m->loop);
 	free(m->cmdline);
 	free(m);

@@ -133,6 +133,22 @@ const struct opt config_opts[] = {
 	  .offset = offsetof(struct config, timeout),
 	  .arg = "SECONDS",
 	  .help = "end the VM after that time, with status 37" },
+	{ .key = "status-fd",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct config, status_fd),
+	  .arg = "N|PATH",
+	  .help = "write there, as a line of JSON, how the VM ended: a descriptor or a file" },
+	{ .key = "socket",
+	  .letter = 's',
+	  .type = OPT_STR,
+	  .offset = offsetof(struct config, socket),
+	  .arg = "PATH",
+	  .help = "take commands (vmm stop, suspend, status...) at that unix socket; in a directory: vmm-PID.sock" },
+	{ .key = "suspended",
+	  .type = OPT_BOOL,
+	  .flags = OPT_BARE,
+	  .offset = offsetof(struct config, suspended),
+	  .help = "do not start before vmm resume says so" },
 	{ .key = "disable-sandbox",
 	  .type = OPT_BOOL,
 	  .flags = OPT_BARE,
@@ -143,6 +159,16 @@ const struct opt config_opts[] = {
 	  .flags = OPT_BARE,
 	  .offset = offsetof(struct config, require_sandbox),
 	  .help = "fail when the host forbids namespaces or lacks Landlock" },
+	{ .key = "gdb",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct config, gdb),
+	  .arg = "PORT|PATH",
+	  .help = "wait for gdb on a loopback port or a unix socket, and let it run the guest" },
+	{ .key = "dump-on-panic",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct config, dump_on_panic),
+	  .arg = "FILE",
+	  .help = "when the guest panics, write its memory there as an ELF core" },
 	{ 0 },
 };
 
@@ -219,8 +245,9 @@ const struct dev_class serial_option = {
 #define DEVICE_CLASS(c) &c,
 const struct dev_class *const config_classes[] = {
 	&serial_option,
-#include "devices/list.h"
+/* This one first, for its slots are. */
 #include "virtio/list.h"
+#include "devices/list.h"
 	NULL,
 };
 #undef DEVICE_CLASS
@@ -245,7 +272,7 @@ void config_help(FILE *out)
 			continue;
 		fprintf(out, "\n  --%s%s", c->flags & DEV_DEFAULT ? "no-" : "",
 			c->name);
-		if (c->flags & DEV_BARE)
+		if (c->opts && (c->flags & DEV_BARE))
 			fprintf(out, "[=KEY=VALUE,...]");
 		else if (c->opts && (c->opts->flags & OPT_FIRST))
 			fprintf(out, " %s[,KEY=VALUE]...", c->opts->arg ?: "TYPE");
@@ -260,5 +287,6 @@ void config_help(FILE *out)
 	}
 	fprintf(out,
 		"\nExit status: 0 the guest powered off (or vmm was told to stop), 1 error,\n"
-		"32 reset, 33 crash, 35 bad arguments, 37 time limit, 64 + N debug exit.\n");
+		"32 reset, 33 crash, 34 panic, 35 bad arguments, 36 watchdog, 37 time limit,\n"
+		"64 + N debug exit.\n");
 }

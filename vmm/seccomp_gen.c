@@ -4,6 +4,7 @@
  * libseccomp nor the time that it takes.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>

@@ -42,14 +42,35 @@ RULE_EQ(M, tgkill, 2, SIGUSR1)
 RULE_EQ(M, rt_sigaction, 0, SIGUSR1)
 RULE_EQ(M, ioctl, 1, KVM_KVMCLOCK_CTRL)
 
+/* Crash dumps; the first two also for the debugger. */
+RULE_EQ(M, ioctl, 1, KVM_GET_REGS)
+RULE_EQ(M, ioctl, 1, KVM_GET_SREGS)
+RULE(M, lseek) /* past the zeroes */
+RULE_EQ(M, fcntl, 1, F_GETFL)
+
+/* gdb: the next one, and what it does to vCPUs. */
+RULE(M, accept4)
+RULE_EQ(M, ioctl, 1, KVM_SET_REGS)
+RULE_EQ(M, ioctl, 1, KVM_SET_SREGS)
+RULE_EQ(M, ioctl, 1, KVM_GET_FPU)
+RULE_EQ(M, ioctl, 1, KVM_SET_FPU)
+RULE_EQ(M, ioctl, 1, KVM_GET_MSRS)
+RULE_EQ(M, ioctl, 1, KVM_SET_MSRS)
+RULE_EQ(M, ioctl, 1, KVM_SET_GUEST_DEBUG)
+
 /* The guest, and its interrupts. */
 RULE_EQ(V, ioctl, 1, KVM_RUN)
-RULE_EQ(V, ioctl, 1, KVM_GET_REGS) /* the report of a crash */
-RULE_EQ(V, ioctl, 1, KVM_GET_SREGS)
+RULE_EQ(M | V, ioctl, 1, KVM_GET_REGS) /* the report of a crash */
+RULE_EQ(M | V, ioctl, 1, KVM_GET_SREGS)
 RULE_EQ(M | V | W, ioctl, 1, KVM_SIGNAL_MSI)
 RULE_EQ(M | V, ioctl, 1, KVM_IRQFD)
 RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
 RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
+
+/* The control socket: who connects, what they ask, what they are told. */
+RULE(M, accept4)
+RULE(M, recvmsg)
+RULE(M, sendto)
 
 /*
  * vhost: a guest's driver starts a device by a register write, and stops it; so does
@@ -73,7 +94,8 @@ RULE_EQ(M | V | W, ioctl, 1, VHOST_NET_SET_BACKEND)
 RULE_EQ(W, ioctl, 1, VHOST_GET_VRING_BASE)
 
 /* Console input from a file or after a while, and virtio-rng. */
-RULE(M, timerfd_settime)
+RULE(M | V, timerfd_settime) /* V: the grace after a panic, and the watchdog */
+RULE(M, timerfd_gettime) /* the watchdog, suspended */
 RULE(M, getrandom)
 
 /*

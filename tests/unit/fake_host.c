@@ -183,6 +183,15 @@ static int fake_connector(void *ctx, const char *prefix, const char *made, int *
 			&f->dialling, err);
 }
 
+static void fake_panicked(void *ctx, bool handles)
+{
+	struct fake_host *f = ctx;
+	AUTO_LOCK(&f->lock);
+
+	f->panics++;
+	f->handled += handles;
+}
+
 static void fake_end(void *ctx, enum vm_end end, unsigned detail)
 {
 	struct fake_host *f = ctx;
@@ -203,6 +212,7 @@ static const struct dev_host_ops fake_ops = {
 	.msi_set = fake_msi_set,
 	.pci_add = fake_pci_add,
 	.connector = fake_connector,
+	.panicked = fake_panicked,
 	.end = fake_end,
 };
 

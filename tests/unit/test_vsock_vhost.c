@@ -607,6 +607,42 @@ static void the_machines_reset_stops_the_kernel(void **state)
 	assert_false(kernel->running);
 }
 
+static void suspending_takes_the_kernel_away_and_keeps_the_rings(void **state)
+{
+	struct env *e = *state;
+	unsigned calls;
+
+	start(e);
+	signals(kernel->q[0].kick);
+	signals(kernel->q[1].kick);
+	calls = kernel->n_calls;
+	e->dev->class->pause(e->dev, DEV_STILL);
+	assert_true(kernel->running);
+	e->dev->class->pause(e->dev, DEV_SUSPENDED);
+	assert_false(kernel->running);
+	has_the_rings(e);
+	e->dev->class->pause(e->dev, DEV_RUNS);
+	assert_true(kernel->running);
+	assert_int_equal(kernel->n_calls, calls + 2);
+	/* It looks at what has come meanwhile. */
+	assert_int_equal(signals(kernel->q[0].kick), 1);
+	assert_int_equal(signals(kernel->q[1].kick), 1);
+}
+
+static void a_kernel_that_does_not_go_on_needs_a_reset(void **state)
+{
+	struct env *e = *state;
+
+	start(e);
+	e->dev->class->pause(e->dev, DEV_SUSPENDED);
+	kernel->fail = VHOST_VSOCK_SET_RUNNING;
+	kernel->fail_errno = EFAULT;
+	e->dev->class->pause(e->dev, DEV_RUNS);
+	assert_true(fake_status(&e->d) & FAKE_NEEDS_RESET);
+	start(e);
+	assert_true(kernel->running);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define BARE(name) cmocka_unit_test_setup_teardown(name, bare, teardown)
 
@@ -640,6 +676,8 @@ int main(void)
 		TEST(an_interrupt_that_was_under_way_ends_with_the_reset),
 		TEST(a_queue_that_the_kernel_complains_of_needs_a_reset),
 		TEST(the_machines_reset_stops_the_kernel),
+		TEST(suspending_takes_the_kernel_away_and_keeps_the_rings),
+		TEST(a_kernel_that_does_not_go_on_needs_a_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
