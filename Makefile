@@ -44,6 +44,7 @@ CFLAGS ?= -O2 -g
 ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -I$(BUILD)/gen -pthread $(WARN) $(HARDEN) $(SANFLAGS) $(CFLAGS)
 # Static, so that vmm needs no library but libc at run time.
 LIBURING := -l:liburing.a
+LIBJANSSON := -l:libjansson.a
 ALL_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(SANFLAGS) $(LDFLAGS)
 
 # --- sources ---------------------------------------------------------------
@@ -115,7 +116,7 @@ $(foreach l,$(LIBS),$(eval $(call archive,$(l))))
 
 $(BUILD)/vmm: $(call obj,vmm/main.c) $(ARCHIVES)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING) $(LIBJANSSON)
 
 # --- generated -------------------------------------------------------------
 
@@ -152,7 +153,7 @@ $(BUILD)/tests/kvm-probe: $(BUILD)/obj/tests/kvm-probe.o
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) $(ARCHIVES)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBURING)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBURING) $(LIBJANSSON)
 
 test-programs: $(UNITS)
 
@@ -190,10 +191,10 @@ $(BUILD)/bench/preload.so: $(BUILD)/obj/tests/bench/preload.o
 $(BUILD)/bench/disks: $(BUILD)/obj/tests/bench/disks.o \
 		$(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING) $(LIBJANSSON)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBURING) $(LIBJANSSON)
 bench-programs: $(BENCHES)
 bench: all guests bench-programs
 	@tests/setup bench
@@ -211,7 +212,7 @@ fuzz-programs: $(FUZZERS)
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBURING)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBURING) $(LIBJANSSON)
 
 # --- the rest --------------------------------------------------------------
 

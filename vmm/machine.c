@@ -17,16 +17,19 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "devices/chardev.h"
+#include "devices/debugcon.h"
 #include "devices/uart.h"
 #include "virtio/console.h"
 #include "vmm/arch.h"
 #include "vmm/host.h"
 #include "vmm/jail.h"
+#include "vmm/sched.h"
 #include "vmm/vcpu.h"
 
 #define MAX_DEVICES 64
 #define NUM_UARTS 4
-#define MAX_CONSOLES 8
+#define MAX_CHARDEVS 12
+#define NUM_CONSOLES 4 /* of each other kind */
 
 /* How long to wait at the end for a reader that does not read. */
 #define DRAIN_STALL_MS 2000
@@ -40,10 +43,12 @@ struct machine {
 
 	/* Consoles, in the order of --serial. */
 	size_t n_chardevs;
-	struct chardev *chardevs[MAX_CONSOLES];
+	struct chardev *chardevs[MAX_CHARDEVS];
 	struct uart_cfg uarts[NUM_UARTS];
 	size_t n_consoles;
-	struct virtio_console_cfg consoles[MAX_CONSOLES];
+	struct virtio_console_cfg consoles[NUM_CONSOLES];
+	size_t n_debugcons;
+	struct debugcon_cfg debugcons[NUM_CONSOLES];
 	struct pci_host_cfg pci_host;
 
 	struct host_device arch_device; /* the interrupt controller's window */
@@ -100,34 +105,64 @@ static int open_image(const char *what, const char *path, struct boot_image *ret
 	return 0;
 }
 
+static void on_leave(void *arg)
+{
+	machine_end(arg, VM_END_SHUTDOWN, 0, "stopped from the terminal");
+}
+
+static int open_chardev(struct machine *m, const struct serial_cfg *s,
+			struct chardev **ret_chr, struct err *err)
+{
+	const struct chardev_cfg cfg = {
+		.type = s->type,
+		.path = s->path,
+		.input = s->input,
+		.use_stdin = s->use_stdin,
+		.input_stream = s->input_stream,
+		.timestamp = s->timestamp,
+		.escape = m->cfg->escape_key,
+		.leave = on_leave,
+		.leave_arg = m,
+	};
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s %" PRIu64, config_serial_hardware[s->hardware],
+		 s->num);
+	return chardev_open(&cfg, s->name ?: name, m->loop, ret_chr, err);
+}
+
 static int open_consoles(struct machine *m, struct err *err)
 {
 	for (unsigned i = 0; i < NUM_UARTS; i++)
 		m->uarts[i].num = i + 1;
 	for (size_t i = 0; i < m->cfg->n_devices; i++) {
 		const struct serial_cfg *s = m->cfg->devices[i].cfg;
-		struct chardev_cfg c;
+		struct virtio_console_cfg *console;
 		struct chardev *chr;
-		char name[64];
 		int r;
 
 		if (m->cfg->devices[i].class != &serial_option)
 			continue;
-		c = (struct chardev_cfg){ s->type, s->path, s->input, s->use_stdin };
-		snprintf(name, sizeof(name), "%s %" PRIu64,
-			 s->hardware == SERIAL_UART ? "serial" : "virtio-console",
-			 s->num);
-		r = chardev_open(&c, s->name ?: name, m->loop, &chr, err);
+		r = open_chardev(m, s, &chr, err);
 		if (r < 0)
 			return r;
 		m->chardevs[m->n_chardevs++] = chr;
-		if (s->hardware == SERIAL_UART) {
+		switch (s->hardware) {
+		case SERIAL_UART:
 			m->uarts[s->num - 1].chr = chr;
-			continue;
+			break;
+		case SERIAL_DEBUGCON:
+			m->debugcons[m->n_debugcons++] = (struct debugcon_cfg){
+				(uint16_t)s->debugcon_port, chr
+			};
+			break;
+		default:
+			console = &m->consoles[s->num - 1];
+			console->num = (unsigned)s->num;
+			console->chr = chr;
+			config_queue_sizes(s, console->queue_size, NULL);
+			m->n_consoles++;
 		}
-		m->consoles[s->num - 1] = (struct virtio_console_cfg){ (unsigned)s->num,
-								       chr };
-		m->n_consoles++;
 	}
 	return 0;
 }
@@ -159,7 +194,7 @@ static int add_device(struct machine *m, const struct dev_class *class, const vo
 	return class->create(cfg, &d->lent, &d->dev, err);
 }
 
-/* virtio-console instances follow --serial; other classes their own options. */
+/* Consoles follow --serial; other classes their own options. */
 static int add_class(struct machine *m, const struct dev_class *class, struct err *err)
 {
 	unsigned index = 0;
@@ -168,6 +203,11 @@ static int add_class(struct machine *m, const struct dev_class *class, struct er
 	if (class == &virtio_console_class) {
 		for (size_t i = 0; r == 0 && i < m->n_consoles; i++)
 			r = add_device(m, class, &m->consoles[i], index++, err);
+		return r;
+	}
+	if (class == &debugcon_class) {
+		for (size_t i = 0; r == 0 && i < m->n_debugcons; i++)
+			r = add_device(m, class, &m->debugcons[i], index++, err);
 		return r;
 	}
 	if (!class->create)
@@ -342,6 +382,9 @@ int machine_load(struct machine *m, struct err *err)
 	int n, r;
 
 	grow_fd_table();
+	r = sched_apply(m->cfg, err);
+	if (r < 0)
+		return r;
 	n = arch_memory(m->cfg->mem.size << 20, ranges, err);
 	if (n < 0)
 		return n;

@@ -52,6 +52,8 @@ RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
 /* Console input from a file or after a while, and virtio-rng. */
 RULE(M, timerfd_settime)
 RULE(M, getrandom)
+/* Console output to a Unix socket that is connected: without an address. */
+RULE_EQ(M, sendto, 5, 0)
 
 /*
  * Disk images. An io_uring is made and restricted before the filters, and enabled

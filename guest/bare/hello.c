@@ -1,7 +1,8 @@
 /*
  * Says its command line and ends as it is told: the machine's ways to end, and output
- * in quantity. Words: lines=N, exit=N (debug-exit value), debugport=N and
- * end=debug|poweroff|cf9|i8042|triple|halt|spin|echo (echo: until a 'q' comes).
+ * in quantity. Words: lines=N, debugcon=PORT (says hello there too), exit=N (debug-exit
+ * value), debugport=N and end=debug|poweroff|cf9|i8042|triple|halt|spin|echo (echo: until
+ * a 'q' comes).
  */
 #include "acpi.h"
 #include "bare.h"
@@ -26,11 +27,23 @@ static void linger(void)
 		;
 }
 
+static void debugcon(uint16_t port)
+{
+	static const char text[] = "hello from the debug console\n";
+
+	for (const char *s = text; *s; s++)
+		port_out8(port, (uint8_t)*s);
+	test_check(port_in8(port) == 0xe9, "debug console",
+		   "it does not tell of itself");
+}
+
 void guest_main(void)
 {
 	char end[16];
 
 	print("hello: %s\n", boot.cmdline);
+	if (arg_has("debugcon"))
+		debugcon((uint16_t)arg_number("debugcon", 0));
 	for (uint64_t n = arg_number("lines", 0), i = 0; i < n; i++)
 		print("line %06lu of a guest that has much to say about nothing at all.\n",
 		      i);
