@@ -139,6 +139,7 @@ static void first_value_may_lack_its_key(void **state)
 		{ "path=a=b", "a=b" },
 		{ "path=\"[\"", "[" },
 		{ "path=[a,[b],\"]\",c]", "[a,[b],\"]\",c]" },
+		{ "path=[\"a\\\"]\\\\\"],ro", "[\"a\\\"]\\\\\"]" },
 	};
 
 	(void)state;
