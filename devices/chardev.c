@@ -94,8 +94,9 @@ static void enqueue(struct chardev *chr, const void *buf, size_t len)
 	first = n < RING_SIZE - tail ? n : RING_SIZE - tail;
 	memcpy(chr->ring + tail, buf, first);
 	memcpy(chr->ring, (const uint8_t *)buf + first, n - first);
-	/* What is queued else is being written, unless it is half a line. */
-	if (chr->used == 0 || chr->lines)
+	/* What was queued before is being written, unless it is half a line. */
+	if (chr->lines ? memchr(buf, '\n', n) || chr->used + n >= LINE_SIZE
+		       : chr->used == 0)
 		wake(chr);
 	chr->used += n;
 }

@@ -1,8 +1,8 @@
 /*
  * Says its command line and ends as it is told: the machine's ways to end, and output
  * in quantity. Words: lines=N, debugcon=PORT (says hello there too), exit=N (debug-exit
- * value), debugport=N and end=debug|poweroff|cf9|i8042|triple|halt|spin|echo (echo: until
- * a 'q' comes).
+ * value), debugport=N and end=debug|poweroff|cf9|i8042|triple|halt|spin|echo (echo:
+ * until a 'q' comes).
  */
 #include "acpi.h"
 #include "bare.h"

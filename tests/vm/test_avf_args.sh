@@ -43,7 +43,7 @@ avf() {
 	else
 		hvc0+=,input=/proc/self/fd/34
 	fi
-	args=(--extended-status --log-level info,disk=warn run --disable-sandbox)
+	args=(--extended-status --log-level 'info,disk=warn' run --disable-sandbox)
 	args+=(--no-balloon)
 	args+=(--no-usb)
 	args+=(--params crashkernel=17M)
@@ -60,8 +60,8 @@ avf() {
 	args+=("--serial=$out/33,hardware=virtio-console,num=3")
 	args+=(--initrd /proc/self/fd/36)
 	args+=(--params "$3")
-	args+=(--block path=/proc/self/fd/37,ro=true,lock=false)
-	args+=(--block path=/proc/self/fd/38,ro=false,lock=false)
+	args+=(--block 'path=/proc/self/fd/37,ro=true,lock=false')
+	args+=(--block 'path=/proc/self/fd/38,ro=false,lock=false')
 	args+=(/proc/self/fd/35)
 	args+=(--boost-uclamp)
 }
@@ -149,6 +149,12 @@ bad_global() { # WORDS ARGUMENT...
 	[ $got = 35 ] && says "$words" "$dir/err"
 }
 
+silent() {
+	"$VMM" --no-syslog --syslog-tag=tag --syslog-tag tag --extended-status --log-level=off \
+		run --debug-exit "$GUESTS/hello.elf" >"$dir/out" 2>"$dir/err"
+	[ $? = 64 ] && [ ! -s "$dir/err" ] && says '^hello'
+}
+
 check 'one CPU' boots 1
 check "as many CPUs as the host's" boots host
 check 'a reset' resets
@@ -174,5 +180,5 @@ check 'refused: --vhost-user' refused --vhost-user fs,socket=/x
 check 'a misspelt option is unknown, not unsupported' misspelt
 check 'no such option before the command' bad_global 'unknown command' --nonsense
 check 'a log level that there is not' bad_global '"loud" is not one of' --log-level info,disk=loud
-check 'options before the command' vm 64 --no-syslog --debug-exit "$GUESTS/hello.elf"
+check 'options before the command' silent
 t_done
