@@ -44,7 +44,7 @@ static int set_address(struct sockaddr_un *addr, const char *path, int *ret_dir_
 
 	addr->sun_family = AF_UNIX;
 	if (strlen(path) < sizeof(addr->sun_path)) {
-		strcpy(addr->sun_path, path);
+		memcpy(addr->sun_path, path, strlen(path));
 		return 0;
 	}
 	folder = slash ? strndup(path, (size_t)(slash - path) + 1) : NULL;

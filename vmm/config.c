@@ -224,15 +224,16 @@ static int parse_disk(struct parser *p, const struct disk_alias *alias,
 {
 	const struct opt *opts = virtio_blk_class.opts;
 	struct opt_seen seen = { 0 };
-	struct config_device *dev;
+	struct config_device *dev = NULL;
 	const char *value = NULL;
 	int r = take_value(p, alias->name, inlined, &value, err);
 
 	if (r == 0)
 		r = parse_device(p, &virtio_blk_class, value, &dev, err);
-	if (r == 0)
-		r = opt_set(opts, opt_find(opts, "ro", 2), alias->ro, dev->cfg, &seen,
-			    err);
+	if (r < 0)
+		return r;
+	assert(dev);
+	r = opt_set(opts, opt_find(opts, "ro", 2), alias->ro, dev->cfg, &seen, err);
 	if (r == 0)
 		r = opt_set(opts, opt_find(opts, "root", 4), alias->root, dev->cfg,
 			    &seen, err);

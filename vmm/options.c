@@ -247,6 +247,9 @@ void config_help(FILE *out)
 			opt_help(c->opts, out, 6);
 	}
 	fprintf(out,
+		"\n  -r, --root, --rwroot, -d, --disk, --rwdisk PATH[,KEY=VALUE]...\n"
+		"      as --block, with ro and root as their names say\n");
+	fprintf(out,
 		"\nExit status: 0 the guest powered off (or vmm was told to stop), 1 error,\n"
 		"32 reset, 33 crash, 35 bad arguments, 37 time limit, 64 + N debug exit.\n");
 }
