@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+
+#define PATIENCE_MS 1000
 
 static enum log_level max_level = LOG_LEVEL_WARN;
 static const char *name;
@@ -69,6 +72,18 @@ int log_parse_filter(const char *text, enum log_level *ret_level, struct err *er
 	return 0;
 }
 
+/* A reader that has stopped must not stop us. A line fits where poll() sees room. */
+static bool takes_a_line(void)
+{
+	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
+	int r;
+
+	do
+		r = poll(&p, 1, PATIENCE_MS);
+	while (r < 0 && errno == EINTR);
+	return r > 0;
+}
+
 static void emit(enum log_level level, const char *tag, const char *fmt, va_list ap)
 	__attribute__((format(printf, 3, 0)));
 
@@ -89,7 +104,7 @@ static void emit(enum log_level level, const char *tag, const char *fmt, va_list
 	n = (size_t)n + (size_t)m < room ? n + m : (int)room - 1;
 	line[n++] = '\n';
 	/* A log that cannot be written has nowhere to be reported. */
-	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+	if (!takes_a_line() || write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
 }
 

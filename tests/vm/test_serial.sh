@@ -176,6 +176,18 @@ stopped_pipe() {
 	return $status
 }
 
+# vmm's own words go there, too.
+stopped_stderr() {
+	local got=0
+	mkfifo "$dir/both"
+	exec 9<>"$dir/both"
+	timeout -k 1 25 "$VMM" run --timeout 20 --debug-exit --serial "type=file,path=$dir/out" \
+		--serial type=stdout,hardware=virtio-console -p 'lines=0 flood=160' "$con" \
+		>"$dir/both" 2>&1 || got=$?
+	exec 9>&-
+	[ $got = 64 ] || { echo "exit status $got" && return 1; }
+}
+
 stopped_socket() {
 	rm -f "$dir/sock"
 	# shellcheck disable=SC2016
@@ -251,6 +263,7 @@ check 'queue sizes' queue_sizes
 check 'five ports as AVF has them' avf_wiring
 check 'the log port of the five, appended' avf_log
 check 'a pipe that nobody reads blocks no guest' stopped_pipe
+check 'a standard error that nobody reads blocks nobody' stopped_stderr
 check 'a socket that nobody reads blocks no guest' stopped_socket
 check 'a slow reader gets all' slow_reader
 if command -v script >/dev/null; then
