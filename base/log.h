@@ -1,6 +1,6 @@
 /*
- * Messages to stderr, one line each: "vmm[NAME]: LEVEL: tag: text". One that stderr does
- * not take within a second is lost.
+ * Messages to stderr, one line each: "vmm[NAME]: LEVEL: tag: text". One that stderr
+ * does not take within a second is lost.
  *
  * The level and the VM's name are set once by main; the level is the only
  * mutable global of the project. base, disk, virtio, devices and boot log at

@@ -380,6 +380,7 @@ static const struct virtio_blk_cfg *root_disk(const struct config *cfg, unsigned
 
 		if (cfg->devices[i].class != &virtio_blk_class)
 			continue;
+		assert(blk);
 		*ret_n = n++;
 		if (blk->root && skip-- == 0)
 			return blk;
