@@ -33,8 +33,9 @@ datagrams() {
 }
 
 # stream PERL: a stream socket at $dir/sock; runs PERL with the first connection as $c.
+# Always in the background, which it then is.
 stream() {
-	perl -MIO::Socket::UNIX -e '
+	exec perl -MIO::Socket::UNIX -e '
 		my $s = IO::Socket::UNIX->new(Type => SOCK_STREAM, Local => $ARGV[0], Listen => 1);
 		alarm 20;
 		my $c = $s->accept or die; $c->autoflush; eval $ARGV[1]; die $@ if $@' \
