@@ -48,6 +48,14 @@ refused() { # STATUS WORDS JSON
 		[ "$(wc -l <"$dir/err")" = 1 ]
 }
 
+# A wish of which the user hears, and a promise that is kept or refused.
+scheduling() {
+	vm 64 --boost-uclamp --core-scheduling false --debug-exit "$hello" || return
+	grep -v 'uclamp: \|the guest ended by' "$dir/err" && return 1
+	vm 64 --core-scheduling true --debug-exit "$hello" >/dev/null ||
+		{ vm 1 --core-scheduling true "$hello" && says '^vmm: --core-scheduling: ' "$dir/err"; }
+}
+
 check 'a VM from a file' file
 check 'the command line goes before the file' both
 check 'paths are relative to the current folder' relative
@@ -57,4 +65,5 @@ check 'syntax error' refused 35 'bad.json:2: ' $'{"mem": 1,\n}'
 check 'unknown key' refused 35 'bad.json:3: --memory: unknown option' $'{\n\n"memory": 1}'
 check 'wrong value' refused 35 'bad.json:2: --mem: ' $'{\n"mem": "much"}'
 check 'no kernel' refused 35 'no kernel' '{}'
+check 'scheduling' scheduling
 t_done
