@@ -50,8 +50,8 @@ RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
 RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
 
 /*
- * vhost: a guest's driver starts a device by a register write, and stops it; so does the
- * machine's end, and the main loop where vhost complains of a queue.
+ * vhost: a guest's driver starts a device by a register write, and stops it; so does
+ * the machine's end, and the main loop where vhost complains of a queue.
  */
 RULE_EQ(V, ioctl, 1, VHOST_SET_FEATURES)
 RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_NUM)

@@ -6,7 +6,7 @@
 
 #include "virtio.h"
 
-enum { TYPE_BLOCK = 2, TYPE_CONSOLE = 3, TYPE_ENTROPY = 4 };
+enum { TYPE_BLOCK = 2, TYPE_CONSOLE = 3, TYPE_ENTROPY = 4, TYPE_VSOCK = 19 };
 
 struct attack {
 	const char *name;

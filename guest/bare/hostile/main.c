@@ -1,8 +1,9 @@
 /*
- * The attacks' frame. Words: attack=NAME|all, dev=blk|rng|con (the device to attack).
- * One line an attack: PASS if the device works again after it.
+ * The attacks' frame. Words: attack=NAME|all, dev=blk|rng|con|vsock (the device to
+ * attack). One line an attack: PASS if the device works again after it.
  */
 #include <linux/virtio_blk.h>
+#include <linux/virtio_vsock.h>
 
 #include "apic.h"
 #include "bare.h"
@@ -21,7 +22,7 @@ bool fresh(uint64_t features)
 
 	if (!virtio_reset(&dev) || !virtio_negotiate(&dev, features))
 		return false;
-	vq = &dev.vq[device_type == TYPE_CONSOLE ? 1 : 0];
+	vq = &dev.vq[device_type == TYPE_CONSOLE || device_type == TYPE_VSOCK ? 1 : 0];
 	for (struct vq *q = &dev.vq[0]; q <= vq; q++)
 		if (!virtio_queue(&dev, q->index, &why))
 			return false;
@@ -67,6 +68,7 @@ static bool good_request(void)
 					 { &status, 1, true } };
 	const struct segment random = { data, 16, true };
 	const struct segment text = { data, 1, false };
+	const struct segment packet = { data, sizeof(struct virtio_vsock_hdr), false };
 
 	header = (struct virtio_blk_outhdr){ .type = VIRTIO_BLK_T_IN };
 	status = 0xee;
@@ -76,6 +78,9 @@ static bool good_request(void)
 		return vq_request(vq, block, 3) == 513 && status == VIRTIO_BLK_S_OK;
 	case TYPE_ENTROPY:
 		return vq_request(vq, &random, 1) > 0;
+	case TYPE_VSOCK: /* from nobody to nobody */
+		memset(data, 0, sizeof(struct virtio_vsock_hdr));
+		return vq_request(vq, &packet, 1) >= 0;
 	default:
 		return vq_request(vq, &text, 1) >= 0;
 	}
@@ -124,9 +129,10 @@ void guest_main(void)
 	apic_init();
 	if (!arg_text("attack", only, sizeof(only)))
 		memcpy(only, "all", sizeof("all"));
-	device_type = arg_is("dev", "rng")   ? TYPE_ENTROPY
-		      : arg_is("dev", "con") ? TYPE_CONSOLE
-					     : TYPE_BLOCK;
+	device_type = arg_is("dev", "rng")     ? TYPE_ENTROPY
+		      : arg_is("dev", "con")   ? TYPE_CONSOLE
+		      : arg_is("dev", "vsock") ? TYPE_VSOCK
+					       : TYPE_BLOCK;
 	if (!virtio_open(&dev, device_type, 0, &why)) {
 		test_fail("open", "%s", why);
 		return;
