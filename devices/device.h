@@ -52,6 +52,13 @@ enum vm_end {
 	VM_END_ERROR, /* the machine itself failed */
 };
 
+/* What stands still on the host's demand. */
+enum dev_pause {
+	DEV_RUNS,
+	DEV_STILL, /* the guest: time is not to be held against it */
+	DEV_SUSPENDED, /* the device, too */
+};
+
 enum {
 	DEV_ALWAYS = 1 << 0, /* one instance in every machine, no option */
 	DEV_DEFAULT = 1 << 1, /* one instance unless --no-NAME */
@@ -84,13 +91,13 @@ struct dev_class {
 		     size_t len);
 	void (*write)(struct device *dev, unsigned win, uint64_t off, const void *buf,
 		      size_t len);
-	/*
-	 * No vCPU runs for a while: what counts the guest's time stops, and goes on.
-	 * On the main thread; NULL: nothing counts.
-	 */
-	void (*suspend)(struct device *dev);
-	void (*resume)(struct device *dev);
 	void (*reset)(struct device *dev); /* NULL: nothing to reset */
+	/*
+	 * From now on @how; NULL: nothing to do. With DEV_SUSPENDED nothing is in
+	 * flight when this returns, nothing new is begun, and guest memory is not
+	 * written to. Main thread, no vCPU running, no lock held.
+	 */
+	void (*pause)(struct device *dev, enum dev_pause how);
 	void (*free)(struct device *dev); /* takes half-built devices; not NULL */
 };
 
