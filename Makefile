@@ -157,14 +157,15 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers)
-DRIVERS := virtio_pci virtio_blk virtio_rng virtio_console ext4
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard)
+DRIVERS := virtio_pci virtio_blk virtio_rng virtio_console ext4 pvpanic-pci
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	@tests/setup run
 	$(call say,GUEST,$@)
 	@mkdir -p $(@D)
-	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel cloud)" \
-		$(if $(filter drivers,$*),$(addprefix -m ,$(DRIVERS)))
+	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel $(or $(filter standard,$*),cloud))" \
+		$(if $(filter drivers,$*),$(addprefix -m ,$(DRIVERS))) \
+		$(if $(filter standard,$*),-m i6300esb)
 
 test: all guests $(BUILD)/tests/kvm-probe $(LAB_IMAGES)
 	@tests/setup test
