@@ -314,8 +314,14 @@ static int finish(struct parser *p, struct err *err)
 {
 	struct config *cfg = p->cfg;
 
-	if (!cfg->kernel)
+	if (!cfg->kernel && !cfg->bios)
 		return err_set(err, -EINVAL, "no kernel given");
+	if (cfg->bios && cfg->kernel)
+		return err_set(err, -EINVAL, "--bios: contradicts the kernel %s",
+			       cfg->kernel);
+	if (cfg->bios && cfg->initrd)
+		return err_set(err, -EINVAL,
+			       "--bios: contradicts --initrd, which needs a kernel");
 	if (cfg->disable_sandbox && cfg->require_sandbox)
 		return err_set(err, -EINVAL,
 			       "--require-sandbox: contradicts --disable-sandbox");

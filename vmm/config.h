@@ -30,7 +30,8 @@ struct config_device {
 };
 
 struct config {
-	char *kernel, *initrd, *name, *status_fd;
+	char *kernel, *initrd, *bios, *name; /* kernel or bios */
+	char *status_fd; /* N or PATH */
 	struct opt_list params;
 	struct {
 		uint64_t num_cores;
