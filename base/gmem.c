@@ -8,6 +8,13 @@
 
 #include "base/bytes.h"
 
+#ifndef MAP_HUGE_2MB
+#define MAP_HUGE_2MB (21 << 26)
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
+#endif
+
 #define PAGE_SIZE 4096u
 #define HUGE_SIZE (2u << 20)
 
@@ -71,6 +78,73 @@ int gmem_map(struct gmem *mem, const struct gmem_range *ranges, size_t n,
 	mem->span = span;
 	mem->n_ranges = n;
 	return 0;
+}
+
+int gmem_reserve_huge(struct gmem *mem, struct err *err)
+{
+	for (size_t i = 0; i < mem->n_ranges; i++) {
+		const struct gmem_range *r = &mem->ranges[i];
+		unsigned char *p = mem->base + r->gpa.v;
+
+		if ((r->gpa.v | r->len) % HUGE_SIZE)
+			return err_set(
+				err, -EINVAL,
+				"huge pages: the memory's size must be a multiple"
+				" of 2 MiB");
+		if (mmap(p, r->len, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB |
+				 MAP_HUGE_2MB,
+			 -1, 0) == MAP_FAILED)
+			return err_sys(err, -errno,
+				       "huge pages: cannot reserve %" PRIu64
+				       " pages of 2 MiB, see /proc/sys/vm/nr_hugepages",
+				       r->len / HUGE_SIZE);
+	}
+	mem->hugetlb = true;
+	return 0;
+}
+
+int gmem_lock(const struct gmem *mem, struct err *err)
+{
+	for (size_t i = 0; i < mem->n_ranges; i++) {
+		const struct gmem_range *r = &mem->ranges[i];
+
+		if (mlock2(mem->base + r->gpa.v, r->len, MLOCK_ONFAULT) < 0)
+			return err_sys(err, -errno,
+				       "cannot lock %" PRIu64
+				       " MiB of guest memory, see RLIMIT_MEMLOCK"
+				       " (ulimit -l)",
+				       gmem_size(mem) >> 20);
+	}
+	return 0;
+}
+
+void gmem_want_huge(const struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	uint64_t start, end;
+
+	if (!gmem_slice(mem, gpa, len) || mem->hugetlb)
+		return;
+	start = align_up(gpa.v, HUGE_SIZE);
+	end = align_down(gpa.v + len, HUGE_SIZE);
+	if (start < end)
+		(void)madvise(mem->base + start, end - start, MADV_HUGEPAGE);
+}
+
+bool gmem_discard(const struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	uint64_t start, end;
+
+	if (!gmem_slice(mem, gpa, len))
+		return false;
+	start = align_up(gpa.v, PAGE_SIZE);
+	end = align_down(gpa.v + len, PAGE_SIZE);
+	if (start >= end || mem->hugetlb)
+		return true;
+	/* The first refuses memory that is locked, the second old kernels. */
+	if (madvise(mem->base + start, end - start, MADV_DONTNEED) < 0)
+		(void)madvise(mem->base + start, end - start, MADV_DONTNEED_LOCKED);
+	return true;
 }
 
 void gmem_unmap(struct gmem *mem)

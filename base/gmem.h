@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,7 @@ struct gmem {
 	uint64_t span; /* bytes mapped from base, holes included */
 	size_t n_ranges;
 	struct gmem_range ranges[GMEM_MAX_RANGES]; /* ascending, disjoint */
+	bool hugetlb; /* gmem_reserve_huge() was called */
 };
 
 /*
@@ -43,6 +45,34 @@ struct gmem {
  */
 int gmem_map(struct gmem *mem, const struct gmem_range *ranges, size_t n,
 	     struct err *err);
+
+/*
+ * Take the memory from the host's pool of 2 MiB pages instead, all of it now, so that
+ * no fault of the guest's can find the pool empty. Right after gmem_map(). Errors:
+ * -EINVAL for a range that is no multiple of 2 MiB, -ENOMEM when the pool is too small.
+ */
+int gmem_reserve_huge(struct gmem *mem, struct err *err);
+
+/*
+ * Keep what the guest has touched in memory, never in swap; what it has not touched is
+ * still not there. Counts in full against RLIMIT_MEMLOCK. -errno.
+ */
+int gmem_lock(const struct gmem *mem, struct err *err);
+
+/*
+ * Ask for transparent huge pages, as far as whole ones lie in [gpa, gpa + len), which
+ * is RAM of one range. It pays where all of it will be written; the host does as it
+ * likes.
+ */
+void gmem_want_huge(const struct gmem *mem, gpa_t gpa, uint64_t len);
+
+/*
+ * Give the whole pages of [gpa, gpa + len) back to the host: they read as zeroes from
+ * then on, and come back when touched. False, and nothing done, unless all of it is RAM
+ * of one range. Pages of the huge page pool are kept: the host might not have others
+ * when they are touched again, and would kill us.
+ */
+bool gmem_discard(const struct gmem *mem, gpa_t gpa, uint64_t len);
 
 /* Undo gmem_map(); harmless on a struct of zeroes. */
 void gmem_unmap(struct gmem *mem);

@@ -1,16 +1,18 @@
 /*
  * ACPI power management: the PM1 registers, through which the guest powers off
- * and, later, learns of a pressed power button. ACPI 6.4 section 4.8.3.
+ * and learns of a pressed power button. ACPI 6.4 section 4.8.3.
  *
  * The FADT (boot/x86_64/acpi.c) names these ports, and \_S5 of the DSDT the
  * sleep type. The SCI's wire follows (status & enable) != 0.
  */
-#include "devices/list.h"
+#include "devices/acpi_pm.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
+#include "devices/list.h"
 
 /* boot/x86_64/layout.h says the same; a unit test compares. */
 #define PM1_EVENT 0x600
@@ -21,6 +23,7 @@ enum { WIN_EVENT, WIN_CONTROL };
 
 /* Table 4.13: timer, global lock, power button, sleep button, RTC. */
 #define PM1_ENABLE_BITS 0x0721
+#define PM1_POWER_BUTTON 0x0100
 
 /* Table 4.15 */
 #define PM1_SCI_EN 0x0001 /* always: there is no legacy mode to leave */
@@ -94,6 +97,19 @@ static void acpi_pm_write(struct device *dev, unsigned win, uint64_t off,
 		write_control(pm, off, buf, len);
 }
 
+int acpi_pm_press(struct device *dev, struct err *err)
+{
+	struct acpi_pm *pm = (struct acpi_pm *)dev;
+	AUTO_LOCK(&dev->lock);
+
+	if (!(pm->enable & PM1_POWER_BUTTON))
+		return err_set(err, -ENOTCONN,
+			       "the guest does not listen to its power button");
+	pm->status |= PM1_POWER_BUTTON;
+	update_sci(pm);
+	return 0;
+}
+
 static void acpi_pm_reset(struct device *dev)
 {
 	struct acpi_pm *pm = (struct acpi_pm *)dev;
@@ -134,7 +150,7 @@ static int acpi_pm_create(const void *cfg, const struct dev_host *host,
 
 const struct dev_class acpi_pm_class = {
 	.name = "acpi-pm",
-	.help = "ACPI power management: power-off",
+	.help = "ACPI power management: power-off and power button",
 	.flags = DEV_ALWAYS,
 	.create = acpi_pm_create,
 	.read = acpi_pm_read,

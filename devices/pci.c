@@ -300,6 +300,12 @@ void pci_msix_signal(struct pci_func *f, unsigned v)
 		(void)eventfd_write(fd, 1);
 }
 
+int pci_msix_fd(struct pci_func *f, unsigned v)
+{
+	return v < f->n_vectors && vector_open(f, &f->vectors[v]) ? f->vectors[v].fd
+								  : -1;
+}
+
 static uint32_t entry_get(const struct pci_msix_vector *v, unsigned field)
 {
 	switch (field) {

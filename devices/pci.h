@@ -107,6 +107,12 @@ bool pci_msix_enabled(const struct pci_func *f);
 void pci_msix_signal(struct pci_func *f, unsigned v);
 
 /*
+ * The eventfd of vector @v, made if need be; -1: there is no such vector, or the host
+ * refused it. The owner's dev->lock held.
+ */
+int pci_msix_fd(struct pci_func *f, unsigned v);
+
+/*
  * Drive INTA#; hidden while the guest has set Interrupt Disable or enabled
  * MSI-X. Any thread.
  */

@@ -48,11 +48,23 @@ static void blk_stop(struct virtio_dev *v)
 	b->waiting = 0;
 }
 
+static void blk_suspend(struct virtio_dev *v)
+{
+	blk_quiesce((struct blk *)v);
+}
+
+static void blk_resume(struct virtio_dev *v)
+{
+	blk_come_back((struct blk *)v);
+}
+
 static const struct virtio_ops blk_ops = {
 	.id = BLK_ID,
 	.pci_class = 0x018000, /* mass storage, other */
 	.kick = blk_kick,
 	.stop = blk_stop,
+	.suspend = blk_suspend,
+	.resume = blk_resume,
 };
 
 static int blk_prepare(struct device *dev, struct err *err)
@@ -307,5 +319,6 @@ const struct dev_class virtio_blk_class = {
 	.read = virtio_read,
 	.write = virtio_write,
 	.reset = virtio_reset,
+	.pause = virtio_pause,
 	.free = blk_free,
 };

@@ -146,11 +146,17 @@ static void console_kick(struct virtio_dev *v, unsigned n)
 	take_input(c);
 }
 
+static void console_resume(struct virtio_dev *v)
+{
+	take_input((struct console *)v);
+}
+
 static const struct virtio_ops console_ops = {
 	.id = CONSOLE_ID,
 	.pci_class = 0x078000, /* communication, other */
 	.start = console_start,
 	.kick = console_kick,
+	.resume = console_resume,
 };
 
 static void console_free(struct device *dev)
@@ -203,5 +209,6 @@ const struct dev_class virtio_console_class = {
 	.read = virtio_read,
 	.write = virtio_write,
 	.reset = virtio_reset,
+	.pause = virtio_pause,
 	.free = console_free,
 };

@@ -109,5 +109,6 @@ const struct dev_class virtio_rng_class = {
 	.read = virtio_read,
 	.write = virtio_write,
 	.reset = virtio_reset,
+	.pause = virtio_pause,
 	.free = rng_free,
 };

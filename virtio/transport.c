@@ -161,6 +161,7 @@ static void queue_write(struct virtio_dev *v, unsigned reg, uint32_t value)
 		return;
 	if (reg == VIRTIO_PCI_COMMON_Q_MSIX) {
 		set_vector(v, &q->vector, (uint16_t)value);
+		virtio_rewire(v, v->transport->queue_select);
 		return;
 	}
 	/* What is enabled, or could have been, is frozen until a reset. */
@@ -294,7 +295,9 @@ void virtio_write(struct device *dev, unsigned win, uint64_t off, const void *bu
 		v->ops->config_write(v, off - CONFIG, buf, len);
 	else if (off >= VIRTIO_NOTIFY &&
 		 off < VIRTIO_NOTIFY + v->n_queues * VIRTIO_NOTIFY_MULTIPLIER)
-		(void)eventfd_write(v->kick_fd, 1);
+		(void)eventfd_write(
+			v->kick_fds[(off - VIRTIO_NOTIFY) / VIRTIO_NOTIFY_MULTIPLIER],
+			1);
 }
 
 /* --- capabilities ---------------------------------------------------------- */
@@ -332,8 +335,15 @@ static void config_written(struct pci_func *f, unsigned off, size_t len)
 	struct virtio_dev *v = (struct virtio_dev *)f->dev;
 	const uint8_t *data = f->config + v->transport->pci_cfg_cap +
 			      sizeof(struct virtio_pci_cap);
+	struct virtio_transport *t = v->transport;
+	bool msix = pci_msix_enabled(f);
 	uint32_t bar_off, bar_len;
 
+	if (msix != t->msix) {
+		t->msix = msix;
+		for (unsigned i = 0; i < v->n_queues; i++)
+			virtio_rewire(v, i);
+	}
 	if (cfg_window(v, off, len, &bar_off, &bar_len))
 		virtio_write(&v->dev, VIRTIO_BAR, bar_off, data, bar_len);
 }

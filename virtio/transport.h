@@ -29,7 +29,7 @@ enum { VIRTIO_ISR_QUEUE = 1, VIRTIO_ISR_CONFIG = 2 };
 struct virtio_queue_regs {
 	struct vq_cfg cfg; /* as the guest has written it, unchecked */
 	bool enabled;
-	bool notify; /* the host signals kick_fd for it */
+	bool notify; /* the host signals its kick_fds entry */
 	uint16_t vector; /* atomic */
 };
 
@@ -43,6 +43,7 @@ struct virtio_transport {
 	uint16_t config_vector; /* atomic */
 	uint8_t config_generation;
 	unsigned pci_cfg_cap; /* where it is in configuration space */
+	bool msix; /* enabled, as the device was told */
 
 	bool started; /* ops->start() was called; under io_lock */
 	struct loop_watch *watch; /* of kick_fd */
@@ -56,6 +57,9 @@ struct virtio_transport {
 
 /* DRIVER_OK: start the queues that are enabled. */
 void virtio_start(struct virtio_dev *v);
+
+/* Queue @n's interrupt goes elsewhere: tells a running device that wants to know. */
+void virtio_rewire(struct virtio_dev *v, unsigned n);
 
 /* Stop everything, and give all registers their first values. */
 void virtio_restart(struct virtio_dev *v);

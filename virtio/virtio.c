@@ -33,10 +33,29 @@ static void interrupt(struct virtio_dev *v, const uint16_t *vector, uint8_t isr)
 		pci_msix_signal(&v->pci, __atomic_load_n(vector, __ATOMIC_RELAXED));
 }
 
+void virtio_interrupt(struct virtio_dev *v, unsigned n)
+{
+	interrupt(v, &v->transport->q[n].vector, VIRTIO_ISR_QUEUE);
+}
+
 void virtio_signal(struct virtio_dev *v, unsigned n)
 {
 	if (vq_should_signal(&v->queues[n]))
-		interrupt(v, &v->transport->q[n].vector, VIRTIO_ISR_QUEUE);
+		virtio_interrupt(v, n);
+}
+
+int virtio_vector_fd(struct virtio_dev *v, unsigned n)
+{
+	return pci_msix_enabled(&v->pci)
+		       ? pci_msix_fd(&v->pci, v->transport->q[n].vector)
+		       : -1;
+}
+
+void virtio_rewire(struct virtio_dev *v, unsigned n)
+{
+	AUTO_LOCK(&v->io_lock);
+	if (v->running && v->ops->rewire)
+		v->ops->rewire(v, n);
 }
 
 void virtio_broken(struct virtio_dev *v, const char *why)
@@ -44,7 +63,7 @@ void virtio_broken(struct virtio_dev *v, const char *why)
 	struct virtio_transport *t = v->transport;
 
 	log_guest(&t->broke, v->dev.host->name, "%s; the device needs a reset", why);
-	v->running = false;
+	v->running = v->suspended = false;
 	for (unsigned i = 0; i < v->n_queues; i++)
 		v->queues[i].broken = true;
 	__atomic_store_n(&t->needs_reset, true, __ATOMIC_RELEASE);
@@ -72,7 +91,7 @@ static void on_kick(void *arg, uint32_t events)
 	(void)events;
 	/* A kick may break the device, which ends the loop. */
 	for (unsigned i = 0; i < v->n_queues && v->running; i++) {
-		if (vq_pending(&v->queues[i]))
+		if (v->kick_fds[i] == v->kick_fd && vq_pending(&v->queues[i]))
 			v->ops->kick(v, i);
 	}
 }
@@ -106,8 +125,16 @@ void virtio_add_notifies(struct virtio_dev *v)
 		/* Where the host cannot, write() signals the same eventfd. */
 		if (q->enabled && !q->notify)
 			q->notify = host->ops->notify(host->ctx, &v->dev, VIRTIO_BAR,
-						      off, v->kick_fd, true) == 0;
+						      off, v->kick_fds[i], true) == 0;
 	}
+}
+
+static void kick_all(const struct virtio_dev *v)
+{
+	(void)eventfd_write(v->kick_fd, 1);
+	for (unsigned i = 0; i < v->n_queues; i++)
+		if (v->kick_fds[i] != v->kick_fd)
+			(void)eventfd_write(v->kick_fds[i], 1);
 }
 
 void virtio_start(struct virtio_dev *v)
@@ -121,13 +148,14 @@ void virtio_start(struct virtio_dev *v)
 		return;
 	}
 	t->started = true;
+	t->msix = pci_msix_enabled(&v->pci);
 	v->running = true;
 	if (v->ops->start)
 		v->ops->start(v);
 	if (v->pci.bar_addr[VIRTIO_BAR])
 		virtio_add_notifies(v);
 	/* Buffers that were there before, and whose kicks came too early. */
-	(void)eventfd_write(v->kick_fd, 1);
+	kick_all(v);
 }
 
 static void stop(struct virtio_dev *v)
@@ -135,12 +163,33 @@ static void stop(struct virtio_dev *v)
 	struct virtio_transport *t = v->transport;
 	AUTO_LOCK(&v->io_lock);
 
-	v->running = false;
+	v->running = v->suspended = false;
 	if (t->started && v->ops->stop)
 		v->ops->stop(v);
 	t->started = false;
 	for (unsigned i = 0; i < v->n_queues; i++)
 		vq_stop(&v->queues[i]);
+}
+
+/* As if there were no queues: whatever uses them looks at running first. */
+void virtio_pause(struct device *dev, enum dev_pause how)
+{
+	struct virtio_dev *v = (struct virtio_dev *)dev;
+	AUTO_LOCK(&v->io_lock);
+
+	if (how == DEV_SUSPENDED && v->running) {
+		v->running = false;
+		v->suspended = true;
+		if (v->ops->suspend)
+			v->ops->suspend(v);
+	} else if (how == DEV_RUNS && v->suspended) {
+		v->running = true;
+		v->suspended = false;
+		if (v->ops->resume)
+			v->ops->resume(v);
+		/* What was kicked before, and not looked at. */
+		kick_all(v);
+	}
 }
 
 static void reset_registers(struct virtio_dev *v)
@@ -215,6 +264,8 @@ int virtio_init(struct virtio_dev *v, const struct dev_class *class,
 	v->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (v->kick_fd < 0)
 		return err_sys(err, -errno, "%s: eventfd", host->name);
+	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+		v->kick_fds[i] = v->kick_fd;
 	reset_registers(v);
 	r = virtio_add_registers(v);
 	if (r < 0)

@@ -15,6 +15,8 @@
  */
 #pragma once
 
+#include <linux/virtio_config.h>
+
 #include "devices/device.h"
 #include "devices/pci.h"
 #include "virtio/queue.h"
@@ -23,6 +25,8 @@
 
 #define VIRTIO_F_INDIRECT_DESC (1ull << 28)
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
+/* Linux's is the number of the bit; included above, lest it comes back. */
+#undef VIRTIO_F_VERSION_1
 #define VIRTIO_F_VERSION_1 (1ull << 32)
 
 struct virtio_dev;
@@ -40,6 +44,18 @@ struct virtio_ops {
 	 * May be NULL.
 	 */
 	void (*stop)(struct virtio_dev *v);
+	/*
+	 * Suspended by the host: bring what is in flight to its end; and go on, with
+	 * running true again (a kick of all queues follows). Main thread, no vCPU
+	 * running, io_lock held. May be NULL.
+	 */
+	void (*suspend)(struct virtio_dev *v);
+	void (*resume)(struct virtio_dev *v);
+	/*
+	 * virtio_vector_fd() of queue @n, or whether MSI-X is enabled, has changed
+	 * while running. May be NULL. dev.lock and io_lock held.
+	 */
+	void (*rewire)(struct virtio_dev *v, unsigned n);
 	/*
 	 * The guest wrote device configuration, within config_len; NULL: it is
 	 * read-only. dev.lock held.
@@ -61,10 +77,17 @@ struct virtio_dev {
 	size_t config_len;
 
 	pthread_mutex_t io_lock;
-	bool running; /* DRIVER_OK seen, not broken; under io_lock */
+	bool running; /* DRIVER_OK seen, not broken, not suspended; under io_lock */
+	bool suspended; /* it would be running otherwise; under io_lock */
 	struct vq queues[VIRTIO_MAX_QUEUES]; /* under io_lock */
 
 	int kick_fd; /* one for all queues; watched on host->loop */
+	/*
+	 * What a kick of each queue signals: kick_fd, unless the device has put an
+	 * eventfd of its own here, between virtio_init() and the first access, for
+	 * somebody else to watch. Its kick() is then not called for that queue.
+	 */
+	int kick_fds[VIRTIO_MAX_QUEUES];
 	struct virtio_transport *transport; /* registers; under dev.lock */
 };
 
@@ -84,9 +107,19 @@ void virtio_read(struct device *dev, unsigned win, uint64_t off, void *buf, size
 void virtio_write(struct device *dev, unsigned win, uint64_t off, const void *buf,
 		  size_t len);
 void virtio_reset(struct device *dev);
+void virtio_pause(struct device *dev, enum dev_pause how);
 
 /* Interrupt the guest for queue @n if it wants to know. io_lock held. */
 void virtio_signal(struct virtio_dev *v, unsigned n);
+
+/* The same, whether it wants to know or not. */
+void virtio_interrupt(struct virtio_dev *v, unsigned n);
+
+/*
+ * The eventfd of queue @n's message interrupt, made if need be, for somebody else to
+ * signal; it stays the machine's. -1: there is none now. dev.lock held.
+ */
+int virtio_vector_fd(struct virtio_dev *v, unsigned n);
 
 /*
  * The guest broke a rule: set DEVICE_NEEDS_RESET, tell it by a configuration

@@ -12,22 +12,30 @@
 #include "devices/chardev.h"
 #include "devices/list.h"
 #include "devices/uart.h"
+#include "virtio/balloon.h"
 #include "virtio/list.h"
 #include "vmm/arch.h"
 
 /* Options of crosvm's that turn off what this machine never has. */
-static const char *const absent[] = { "no-usb", "no-balloon",	  "no-pmu",
-				      "no-smt", "no-legacy-bios", "extended-status" };
+static const char *const absent[] = { "no-usb", "no-pmu", "no-smt", "no-legacy-bios",
+				      "extended-status" };
 
 /* --- parsing ------------------------------------------------------------- */
 
+static bool is_name(const char *want, const char *name, size_t len)
+{
+	return strlen(want) == len && !memcmp(want, name, len);
+}
+
 static const struct dev_class *class_named(const char *name, size_t len)
 {
+	/* crosvm's older spelling. */
+	if (is_name("cid", name, len))
+		return &virtio_vsock_class;
 	for (size_t i = 0; config_classes[i]; i++) {
 		const struct dev_class *c = config_classes[i];
 
-		if (config_class_has_option(c) && strlen(c->name) == len &&
-		    !memcmp(c->name, name, len))
+		if (config_class_has_option(c) && is_name(c->name, name, len))
 			return c;
 	}
 	return NULL;
@@ -46,7 +54,7 @@ static size_t rank_of(const struct dev_class *class)
 static bool is_absent(const char *name, size_t len)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
-		if (strlen(absent[i]) == len && !memcmp(absent[i], name, len))
+		if (is_name(absent[i], name, len))
 			return true;
 	return false;
 }
@@ -322,6 +330,10 @@ static int finish(struct parser *p, struct err *err)
 	if (cfg->bios && cfg->initrd)
 		return err_set(err, -EINVAL,
 			       "--bios: contradicts --initrd, which needs a kernel");
+	if (!cfg->bios && (cfg->bios_key.path || cfg->bios_key.unlocked))
+		return err_set(err, -EINVAL, "--bios-key: needs --bios");
+	if (cfg->suspended && !cfg->socket)
+		return err_set(err, -EINVAL, "--suspended: needs --socket");
 	if (cfg->disable_sandbox && cfg->require_sandbox)
 		return err_set(err, -EINVAL,
 			       "--require-sandbox: contradicts --disable-sandbox");
@@ -342,6 +354,37 @@ static int finish(struct parser *p, struct err *err)
 	return finish_serials(cfg, err);
 }
 
+static int check_devices(const struct config *cfg, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < cfg->n_devices; i++) {
+		const struct dev_class *c = cfg->devices[i].class;
+
+		if (c->check)
+			r = c->check(cfg->devices[i].cfg, err);
+		if (r < 0)
+			err_prefix(err, r, "--%s", c->name);
+	}
+	return r;
+}
+
+static int check_memory(const struct config *cfg, struct err *err)
+{
+	if (cfg->hugepages && cfg->mem.hugetlb)
+		return err_set(err, -EINVAL, "--hugepages: contradicts --mem hugetlb");
+	if (cfg->init_mem > cfg->mem.size)
+		return err_set(err, -EINVAL,
+			       "--init-mem: %" PRIu64 " MiB are more than the %" PRIu64
+			       " MiB of --mem",
+			       cfg->init_mem, cfg->mem.size);
+	if (!count(cfg, &virtio_balloon_class) &&
+	    (cfg->init_mem || cfg->balloon_page_reporting))
+		return err_set(err, -EINVAL, "--no-balloon: contradicts --%s",
+			       cfg->init_mem ? "init-mem" : "balloon-page-reporting");
+	return 0;
+}
+
 int config_parse(struct config *cfg, char **args, struct err *err)
 {
 	struct parser p = { .cfg = cfg, .args = args };
@@ -349,7 +392,11 @@ int config_parse(struct config *cfg, char **args, struct err *err)
 
 	opt_defaults(config_opts, cfg);
 	r = parse_args(&p, err);
-	return r < 0 ? r : finish(&p, err);
+	if (r == 0)
+		r = finish(&p, err);
+	if (r == 0)
+		r = check_devices(cfg, err);
+	return r < 0 ? r : check_memory(cfg, err);
 }
 
 void config_free(struct config *cfg)

@@ -29,19 +29,29 @@ struct config_device {
 	void *cfg; /* as its class says; NULL: it has none */
 };
 
+struct bios_key_cfg {
+	char *path;
+	uint64_t rollback_index;
+	bool unlocked;
+};
+
 struct config {
-	char *kernel, *initrd, *bios, *name; /* kernel or bios */
-	char *status_fd; /* N or PATH */
+	char *kernel, *initrd, *bios, *name, *status_fd, *socket; /* kernel or bios */
+	struct bios_key_cfg bios_key;
 	struct opt_list params;
 	struct {
 		uint64_t num_cores;
 	} cpus;
 	struct {
 		uint64_t size; /* MiB */
+		bool hugetlb; /* from the host's pool of huge pages */
 	} mem;
+	uint64_t init_mem; /* MiB outside of the balloon at the start; 0: all */
+	bool balloon_page_reporting, hugepages, lock_guest_memory;
 	int log_level;
 	uint64_t timeout; /* seconds; 0: none */
-	bool disable_sandbox, require_sandbox;
+	bool suspended, disable_sandbox, require_sandbox;
+	char *gdb, *dump_on_panic;
 
 	/* In the order of config_classes, then of the command line. */
 	size_t n_devices;

@@ -11,7 +11,9 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "devices/chardev.h"
+#include "virtio/balloon.h"
 #include "vmm/arch.h"
+#include "vmm/gdb.h"
 
 /* --- before the fork ----------------------------------------------------- */
 
@@ -111,10 +113,14 @@ static int add_device(struct machine *m, const struct dev_class *class, const vo
 	return class->create(cfg, &d->lent, &d->dev, err);
 }
 
-/* virtio-console instances follow --serial; other classes their own options. */
+/*
+ * virtio-console instances follow --serial, the balloon follows options about memory;
+ * other classes have their own.
+ */
 static int add_class(struct machine *m, const struct dev_class *class, struct err *err)
 {
 	unsigned index = 0;
+	const void *cfg;
 	int r = 0;
 
 	if (class == &virtio_console_class) {
@@ -124,10 +130,23 @@ static int add_class(struct machine *m, const struct dev_class *class, struct er
 	}
 	if (!class->create)
 		return 0;
-	for (size_t i = 0; r == 0 && i < m->cfg->n_devices; i++)
-		if (m->cfg->devices[i].class == class)
-			r = add_device(m, class, m->cfg->devices[i].cfg, index++, err);
+	for (size_t i = 0; r == 0 && i < m->cfg->n_devices; i++) {
+		if (m->cfg->devices[i].class != class)
+			continue;
+		cfg = m->cfg->devices[i].cfg;
+		if (class == &virtio_balloon_class)
+			cfg = &m->balloon;
+		r = add_device(m, class, cfg, index++, err);
+	}
 	return r;
+}
+
+static struct virtio_balloon_cfg balloon_cfg(const struct config *cfg)
+{
+	return (struct virtio_balloon_cfg){
+		.start = cfg->init_mem ? (cfg->mem.size - cfg->init_mem) << 20 : 0,
+		.page_reporting = cfg->balloon_page_reporting,
+	};
 }
 
 static int add_devices(struct machine *m, struct err *err)
@@ -135,6 +154,7 @@ static int add_devices(struct machine *m, struct err *err)
 	int r;
 
 	m->pci_host.bus = &m->host.pci;
+	m->balloon = balloon_cfg(m->cfg);
 	r = add_device(m, &pci_host_class, &m->pci_host, 0, err);
 	for (unsigned i = 0; r == 0 && i < NUM_UARTS; i++)
 		r = add_device(m, &uart_class, &m->uarts[i], i, err);
@@ -153,8 +173,9 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->cfg = cfg;
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
-	m->kernel.fd = m->initrd.fd = m->bios.fd = -1;
-	m->signal_fd = m->timer_fd = m->panic_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = m->trust.key.fd = -1;
+	m->signal_fd = m->timer_fd = m->dump_fd = m->panic_fd = -1;
+	m->control_fd = m->control_name.dir_fd = m->proc_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);
@@ -179,8 +200,16 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		r = open_image("kernel", cfg->kernel, &m->kernel, err);
 	if (r == 0 && cfg->bios)
 		r = open_image("bios", cfg->bios, &m->bios, err);
+	if (r == 0 && cfg->bios_key.path)
+		r = open_image("bios key", cfg->bios_key.path, &m->trust.key, err);
+	m->trust.rollback_index = cfg->bios_key.rollback_index;
+	m->trust.unlocked = cfg->bios_key.unlocked;
 	if (r == 0 && cfg->initrd)
 		r = open_image("initrd", cfg->initrd, &m->initrd, err);
+	if (r == 0 && cfg->dump_on_panic)
+		r = machine_dump_open(m, err);
+	if (r == 0 && cfg->gdb)
+		r = gdb_open(cfg->gdb, &m->gdb, err);
 	if (r == 0)
 		r = kvm_open(&m->host.kvm, err);
 	if (r == 0)
@@ -190,6 +219,8 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		r = arch_new(&m->host.kvm, &m->arch_device.lent, &m->host.arch, err);
 	if (r == 0)
 		r = add_devices(m, err);
+	if (r == 0)
+		r = machine_control_open(m, err);
 	if (r < 0) {
 		machine_free(m);
 		return r;
@@ -218,6 +249,16 @@ bool machine_wants_terminal(const struct machine *m)
 			return true;
 	}
 	return false;
+}
+
+bool machine_is_jailed(const struct machine *m)
+{
+	return !m->cfg->disable_sandbox;
+}
+
+pid_t machine_broker(const struct machine *m)
+{
+	return m->host.broker;
 }
 
 /* --- in the VM's process ------------------------------------------------- */
@@ -265,10 +306,27 @@ static int prepare_devices(struct machine *m, struct err *err)
 	return r;
 }
 
+static int map_memory(const struct config *cfg, struct gmem *mem, struct err *err)
+{
+	struct gmem_range ranges[GMEM_MAX_RANGES];
+	int n = arch_memory(cfg->mem.size << 20, ranges, err);
+	int r;
+
+	if (n < 0)
+		return n;
+	r = gmem_map(mem, ranges, (size_t)n, err);
+	if (r == 0 && cfg->mem.hugetlb)
+		r = gmem_reserve_huge(mem, err);
+	for (int i = 0; r == 0 && cfg->hugepages && i < n; i++)
+		gmem_want_huge(mem, ranges[i].gpa, ranges[i].len);
+	if (r == 0 && cfg->lock_guest_memory)
+		r = gmem_lock(mem, err);
+	return r;
+}
+
 int machine_load(struct machine *m, struct err *err)
 {
 	struct host *h = &m->host;
-	struct gmem_range ranges[GMEM_MAX_RANGES];
 	struct kvm_slot slots[ARCH_MAX_SLOTS];
 	struct boot_state state;
 	struct boot_cfg boot = {
@@ -277,23 +335,22 @@ int machine_load(struct machine *m, struct err *err)
 		.cmdline = m->cmdline,
 		.n_cpus = (unsigned)m->cfg->cpus.num_cores,
 	};
-	int n, r;
+	int r;
 
 	grow_fd_table();
-	n = arch_memory(m->cfg->mem.size << 20, ranges, err);
-	if (n < 0)
-		return n;
-	r = kvm_create(&h->kvm, ARCH_IRQ_PINS, err);
+	r = map_memory(m->cfg, &h->mem, err);
 	if (r == 0)
-		r = gmem_map(&h->mem, ranges, (size_t)n, err);
+		r = kvm_create(&h->kvm, ARCH_IRQ_PINS, err);
 	if (r == 0)
 		r = arch_vm_init(h->arch, &h->mem, boot.n_cpus, err);
 	if (r == 0 && m->bios.fd >= 0)
 		r = boot_rom_load(&m->bios, &m->rom, err);
+	if (r == 0 && m->bios.fd >= 0)
+		r = boot_trust_load(&m->trust, &m->key, err);
 	/* Memory before vCPUs, and both before any ioeventfd: see design notes. */
 	if (r == 0)
-		r = kvm_add_memory(&h->kvm, slots, arch_slots(&h->mem, &m->rom, slots),
-				   err);
+		r = kvm_add_memory(&h->kvm, slots,
+				   arch_slots(&h->mem, &m->rom, &m->key, slots), err);
 	if (r == 0)
 		r = boot_load(&h->mem, &boot, &state, err);
 	if (r == 0)
@@ -305,8 +362,10 @@ int machine_load(struct machine *m, struct err *err)
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
 	cleanup_close(&m->bios.fd);
+	cleanup_close(&m->trust.key.fd);
 	cleanup_close(&h->kvm.dev_fd);
-	m->kernel.fd = m->initrd.fd = m->bios.fd = h->kvm.dev_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = m->trust.key.fd = -1;
+	h->kvm.dev_fd = -1;
 	return 0;
 }
 
@@ -314,6 +373,8 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
+	control_balloon_free(m->control_balloon);
+	control_free(m->control);
 	for (size_t i = m->n_devices; i-- > 0;) {
 		struct host_device *d = &m->devices[i];
 
@@ -332,7 +393,14 @@ void machine_free(struct machine *m)
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
 	cleanup_close(&m->bios.fd);
+	cleanup_close(&m->trust.key.fd);
 	boot_rom_free(&m->rom);
+	boot_rom_free(&m->key);
+	gdb_close(m->gdb);
+	cleanup_close(&m->dump_fd);
+	cleanup_close(&m->control_fd);
+	cleanup_close(&m->proc_fd);
+	machine_cleanup(m);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
 	cleanup_close(&m->panic_fd);

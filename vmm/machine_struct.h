@@ -4,8 +4,11 @@
  */
 #pragma once
 
+#include "base/unix.h"
 #include "devices/uart.h"
+#include "virtio/balloon.h"
 #include "virtio/console.h"
+#include "vmm/control_balloon.h"
 #include "vmm/host.h"
 #include "vmm/machine.h"
 #include "vmm/vcpu.h"
@@ -18,9 +21,10 @@ struct machine {
 	const struct config *cfg;
 	struct host host;
 	struct loop *loop;
-	struct report *report;
 	struct boot_image kernel, initrd, bios;
-	struct boot_rom rom;
+	struct boot_trust trust;
+	struct boot_rom rom, key;
+	struct report *report;
 	char *cmdline;
 
 	/* Consoles, in the order of --serial. */
@@ -30,6 +34,7 @@ struct machine {
 	size_t n_consoles;
 	struct virtio_console_cfg consoles[MAX_CONSOLES];
 	struct pci_host_cfg pci_host;
+	struct virtio_balloon_cfg balloon;
 
 	struct host_device arch_device; /* the interrupt controller's window */
 	size_t n_devices;
@@ -39,7 +44,23 @@ struct machine {
 	struct vcpu *vcpus;
 	struct vcpu_shared shared;
 
+	struct gdb *gdb; /* NULL: nobody may debug it */
+	int dump_fd; /* --dump-on-panic; -1 */
+
 	int signal_fd, timer_fd, panic_fd;
+
+	/* The control socket: machine_control.c; main thread. */
+	int control_fd; /* -1: there is none, or control has it */
+	struct unix_name control_name;
+	struct control *control;
+	struct control_balloon *control_balloon; /* NULL: there is no balloon */
+	pid_t pid; /* of the process that the user started */
+	int proc_fd; /* the host's /proc, until every vCPU knows its IDs; -1 */
+	unsigned n_known; /* atomic: those that do */
+	uint64_t started_ms;
+	enum dev_pause pause;
+	bool debugged; /* gdb keeps the guest still */
+
 	pthread_mutex_t end_lock; /* all below */
 	bool panic_ends; /* panic_fd is set */
 	struct machine_result result;
@@ -48,4 +69,25 @@ struct machine {
 /* For struct vcpu_shared. @ctx: the machine. */
 void machine_vcpu_end(void *ctx, enum vm_end end, unsigned detail, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-int machine_vcpu_enter(void *ctx);
+int machine_vcpu_enter(void *ctx, struct vcpu *v);
+
+/* machine_control.c. Before the fork; before the jail: nothing without --socket. */
+int machine_control_open(struct machine *m, struct err *err);
+int machine_control_start(struct machine *m, struct err *err);
+
+/* A vCPU thread, before its filter: how does the host call it? */
+void machine_find_ids(struct machine *m, struct vcpu *v);
+
+/* The guest's first step, unless it is to stand still. */
+void machine_begin(struct machine *m);
+
+/* gdb has stopped all vCPUs, or lets them go: devices hear of it. Main thread. */
+void machine_debugged(struct machine *m, bool stopped);
+
+/* Let guest and devices stand still or go on; any state from any other. Main thread. */
+void machine_pause(struct machine *m, enum dev_pause how);
+
+/* machine_dump.c: open what --dump-on-panic names; and, when all vCPUs stand still, use
+ * it. */
+int machine_dump_open(struct machine *m, struct err *err);
+void machine_dump_panic(struct machine *m);

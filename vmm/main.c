@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "vmm/arch.h"
 #include "vmm/config.h"
+#include "vmm/control_client.h"
 #include "vmm/create_composite.h"
 #include "vmm/exit.h"
 #include "vmm/jail.h"
@@ -42,6 +43,9 @@ static const char usage[] =
 	"       vmm run --help               all options\n"
 	"       vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
 	"                                    make a disk of files as partitions\n"
+	"       vmm stop|suspend|resume|powerbtn|balloon|balloon_stats|disk|status ... SOCKET\n"
+	"       vmm dump SOCKET FILE\n"
+	"                                    command a running VM; each has a --help\n"
 	"       vmm --version\n";
 
 static void complain(const struct err *err)
@@ -86,15 +90,18 @@ static int enter_namespaces(const struct config *cfg, struct err *err)
 	return r;
 }
 
-/* A guest decides how many interrupts, and so descriptors, there are. */
-static void raise_fd_limit(void)
+static void raise_limit(int which)
 {
-	struct rlimit files;
+	const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+	struct rlimit l;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+	/* Root may, for now; in a user namespace it counts as anybody. */
+	if (which == RLIMIT_MEMLOCK && setrlimit(RLIMIT_MEMLOCK, &none) == 0)
 		return;
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
+	if (getrlimit(which, &l) < 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(which, &l);
 }
 
 static int run(const struct config *cfg, int null_fd, int status_fd,
@@ -110,18 +117,26 @@ static int run(const struct config *cfg, int null_fd, int status_fd,
 	int r;
 
 	log_init((enum log_level)cfg->log_level, cfg->name);
-	raise_fd_limit();
+	/* A guest decides how many interrupts, and so descriptors, there are. */
+	raise_limit(RLIMIT_NOFILE);
+	if (cfg->lock_guest_memory)
+		raise_limit(RLIMIT_MEMLOCK);
 	r = machine_new(cfg, &m, err);
 	if (r == 0)
 		r = file_close_inherited(err);
 	if (r == 0)
 		r = enter_namespaces(cfg, err);
-	if (r < 0)
-		return r;
-	vm.arg = m;
-	vm.terminal = machine_wants_terminal(m);
-	vm.report = machine_report(m);
-	return supervise(&vm, ret_death, err);
+	if (r == 0) {
+		vm.arg = m;
+		vm.terminal = machine_wants_terminal(m);
+		vm.broker = machine_broker(m);
+		vm.report = machine_report(m);
+		vm.keep_fd = machine_cleanup_fd(m);
+		r = supervise(&vm, ret_death, err);
+	}
+	if (m)
+		machine_cleanup(m);
+	return r;
 }
 
 static uint64_t ms_now(void)
@@ -206,6 +221,8 @@ int main(int argc, char **argv)
 		return run_command(argv + 2, null_fd);
 	if (argc >= 2 && !strcmp(argv[1], "create_composite"))
 		return create_composite(argv + 2);
+	if (argc >= 2 && control_client_knows(argv[1]))
+		return control_client(argv + 1);
 	if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		fputs(usage, stdout);
 		return EXIT_STOP;

@@ -141,6 +141,8 @@ int bzimage_load(const struct gmem *mem, const struct boot_image *img,
 	r = loader_check_fit(mem, img, addr, addr + need, what, err);
 	if (r < 0)
 		return r;
+	/* All of it is written: by us, then by the kernel that unpacks itself there. */
+	gmem_want_huge(mem, GPA(addr), need);
 	r = boot_read(img, "kernel", code_start, gmem_slice(mem, GPA(addr), code_size),
 		      code_size, err);
 	if (r < 0)

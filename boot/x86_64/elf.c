@@ -270,6 +270,7 @@ static int load_segments(const struct gmem *mem, const struct boot_image *img,
 
 		if (p->p_filesz == 0)
 			continue;
+		gmem_want_huge(mem, GPA(p->p_paddr), p->p_filesz);
 		r = boot_read(img, "kernel", p->p_offset,
 			      gmem_slice(mem, GPA(p->p_paddr), p->p_filesz),
 			      p->p_filesz, err);

@@ -54,8 +54,8 @@ check 'serial number, queues, cache, read-only and block size reach the guest' f
 check 'the guest reads from /dev/hwrng' random_bytes
 check 'queues interrupt by MSI-X' interrupts
 
-no_rng() { with 'ls /sys/bus/virtio/devices | wc -l | sed "s/^/devices=/"' -p quiet --no-rng && said devices=0; }
-check '--no-rng leaves it out' no_rng
+no_rng() { with 'ls /sys/bus/virtio/devices | wc -l | sed "s/^/devices=/"' -p quiet --no-rng --no-balloon && said devices=0; }
+check '--no-rng and --no-balloon leave them out' no_rng
 
 hvc() {
 	# Held open: the last close of a terminal throws its input away.

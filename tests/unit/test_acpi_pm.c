@@ -1,11 +1,15 @@
 /* devices/acpi_pm.c, at the places that the ACPI tables name */
-#include "devices/list.h"
+#include "devices/acpi_pm.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <string.h>
+
 #include "boot/x86_64/layout.h"
+#include "devices/list.h"
 #include "tests/unit/fake_host.h"
 
 #define STATUS LAYOUT_PM1_EVENT
@@ -91,6 +95,46 @@ static void event_registers_take_any_width(void **state)
 	assert_int_equal(in(STATUS, 4), 0);
 }
 
+static void a_pressed_button_raises_the_sci_until_it_is_acknowledged(void **state)
+{
+	struct err err = { "" };
+
+	(void)state;
+	out(ENABLE, 0x0100, 2);
+	assert_int_equal(acpi_pm_press(dev, &err), 0);
+	assert_true(f.level[LAYOUT_GSI_SCI]);
+	assert_int_equal(in(STATUS, 2), 0x0100);
+	/* Pressed again before the guest has looked: one event. */
+	assert_int_equal(acpi_pm_press(dev, &err), 0);
+	assert_int_equal(f.rises[LAYOUT_GSI_SCI], 1);
+	out(STATUS, 0x0001, 2); /* of something else */
+	assert_true(f.level[LAYOUT_GSI_SCI]);
+	out(STATUS, 0x0100, 2);
+	assert_false(f.level[LAYOUT_GSI_SCI]);
+	assert_int_equal(in(STATUS, 2), 0);
+	assert_int_equal(acpi_pm_press(dev, &err), 0);
+	assert_int_equal(f.rises[LAYOUT_GSI_SCI], 2);
+	/* Not listening any more takes the wire down, and the event waits. */
+	out(ENABLE, 0, 2);
+	assert_false(f.level[LAYOUT_GSI_SCI]);
+	out(ENABLE, 0x0100, 2);
+	assert_true(f.level[LAYOUT_GSI_SCI]);
+	acpi_pm_class.reset(dev);
+	assert_false(f.level[LAYOUT_GSI_SCI]);
+}
+
+static void a_button_that_nobody_listens_to_is_an_error(void **state)
+{
+	struct err err = { "" };
+
+	(void)state;
+	out(ENABLE, 0x0621, 2); /* everything else */
+	assert_int_equal(acpi_pm_press(dev, &err), -ENOTCONN);
+	assert_non_null(strstr(err.msg, "does not listen"));
+	assert_int_equal(in(STATUS, 2), 0);
+	assert_false(f.level[LAYOUT_GSI_SCI]);
+}
+
 #define PM_TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -101,6 +145,8 @@ int main(void)
 		PM_TEST(single_bytes_power_off),
 		PM_TEST(other_sleep_types_do_nothing),
 		PM_TEST(event_registers_take_any_width),
+		PM_TEST(a_pressed_button_raises_the_sci_until_it_is_acknowledged),
+		PM_TEST(a_button_that_nobody_listens_to_is_an_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

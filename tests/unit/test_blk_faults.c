@@ -198,6 +198,106 @@ static void a_reset_waits_for_what_is_in_flight(void **state)
 	assert_int_equal(rig_request(e, 0, IN, 3, 512, NULL), OK);
 }
 
+/* --- suspended -------------------------------------------------------------- */
+
+struct suspender {
+	struct rig *e;
+	bool done;
+};
+
+static void *suspend_thread(void *arg)
+{
+	struct suspender *s = arg;
+
+	virtio_blk_class.pause(s->e->dev, DEV_SUSPENDED);
+	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void a_suspended_disk_has_nothing_in_flight(void **state)
+{
+	struct rig *e = *state;
+	struct suspender s = { .e = e };
+	static unsigned char before[RIG_DATA];
+	pthread_t thread;
+
+	rig_start_threaded(e, FAKE_ALL_FEATURES);
+	pthread_mutex_lock(&e->blk->v.io_lock);
+	fault_hold(e->fault, true);
+	pthread_mutex_unlock(&e->blk->v.io_lock);
+	submit_reads(e, 1, 100);
+	kick(e, 1);
+	while (rig_held(e) < 100)
+		pause_ms(1);
+	assert_int_equal(pthread_create(&thread, NULL, suspend_thread, &s), 0);
+	pause_ms(20);
+	assert_false(__atomic_load_n(&s.done, __ATOMIC_ACQUIRE));
+	rig_release(e);
+	pthread_join(thread, NULL);
+	for (unsigned i = 0; i < 100; i++)
+		assert_true(fake_used(&e->d, 1, NULL, NULL));
+
+	/* Nothing new is taken, nor written, until it goes on. */
+	memset(rig_data(e), UNTOUCHED, RIG_DATA);
+	memcpy(before, rig_data(e), RIG_DATA);
+	submit_reads(e, 1, 50);
+	kick(e, 1);
+	submit_reads(e, 7, 50);
+	kick(e, 7);
+	pause_ms(20);
+	assert_false(fake_used(&e->d, 1, NULL, NULL));
+	assert_memory_equal(before, rig_data(e), RIG_DATA);
+	virtio_blk_class.pause(e->dev, DEV_RUNS);
+	for (unsigned i = 0; i < 50; i++) {
+		rig_wait_used(e, 1, NULL);
+		rig_wait_used(e, 7, NULL);
+	}
+	assert_int_equal(rig_request(e, 0, IN, 3, 512, NULL), OK);
+}
+
+/* Whatever moment it is: no request is lost, and none stays behind. */
+static void suspending_at_any_moment_loses_nothing(void **state)
+{
+	struct rig *e = *state;
+
+	rig_start_threaded(e, FAKE_ALL_FEATURES);
+	for (unsigned round = 0; round < 200; round++) {
+		unsigned q = round % BLK_QUEUES;
+
+		submit_reads(e, q, 100);
+		kick(e, q);
+		if (round & 1)
+			sched_yield();
+		virtio_blk_class.pause(e->dev, DEV_SUSPENDED);
+		assert_int_equal(e->blk->in_flight, 0);
+		if (round % 3 == 0) {
+			submit_reads(e, q, 1);
+			kick(e, q);
+		}
+		virtio_blk_class.pause(e->dev, DEV_RUNS);
+		for (unsigned i = 0; i < 100 + (round % 3 == 0); i++)
+			rig_wait_used(e, q, NULL);
+	}
+	assert_false(rig_broken(e));
+}
+
+static void a_suspended_disk_can_be_resized(void **state)
+{
+	struct rig *e = *state;
+	struct err err = { "" };
+
+	rig_start_threaded(e, FAKE_ALL_FEATURES);
+	virtio_blk_class.pause(e->dev, DEV_SUSPENDED);
+	submit_reads(e, 2, 10);
+	kick(e, 2);
+	assert_int_equal(virtio_blk_resize(e->dev, 2 * RIG_SIZE, &err), 0);
+	pause_ms(5);
+	assert_false(fake_used(&e->d, 2, NULL, NULL));
+	virtio_blk_class.pause(e->dev, DEV_RUNS);
+	for (unsigned i = 0; i < 10; i++)
+		rig_wait_used(e, 2, NULL);
+}
+
 /* Not held: the host is as fast as it is. */
 static void resets_at_any_moment_are_clean(void **state)
 {
@@ -584,6 +684,9 @@ int main(void)
 		TEST(more_requests_than_contexts_are_all_served),
 		TEST(a_busy_queue_starves_no_other),
 		TEST(a_reset_waits_for_what_is_in_flight),
+		TEST(a_suspended_disk_has_nothing_in_flight),
+		TEST(suspending_at_any_moment_loses_nothing),
+		TEST(a_suspended_disk_can_be_resized),
 		TEST(resets_at_any_moment_are_clean),
 		TEST(the_end_of_the_thread_waits_for_what_is_in_flight),
 		TEST(a_resize_waits_for_what_is_in_flight),

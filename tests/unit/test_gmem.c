@@ -135,6 +135,68 @@ static void too_much_is_an_error(void **state)
 	assert_null(mem.base);
 }
 
+static void discarded_pages_read_as_zeroes_and_parts_of_pages_stay(void **state)
+{
+	struct gmem *mem = *state;
+	unsigned char *p = gmem_slice(mem, GPA(MIB), 4 * 4096);
+
+	memset(p, 1, 4 * 4096);
+	assert_true(gmem_discard(mem, GPA(MIB + 1), 3 * 4096));
+	assert_int_equal(p[4095], 1);
+	assert_int_equal(p[4096], 0);
+	assert_int_equal(p[3 * 4096 - 1], 0);
+	assert_int_equal(p[3 * 4096], 1);
+	assert_true(gmem_discard(mem, GPA(MIB), 4095));
+	assert_true(gmem_discard(mem, GPA(MIB + 3 * 4096 + 1), 4095));
+	assert_int_equal(p[0], 1);
+	assert_int_equal(p[3 * 4096], 1);
+}
+
+static void what_is_not_ram_is_not_discarded(void **state)
+{
+	struct gmem *mem = *state;
+
+	assert_false(gmem_discard(mem, GPA(4 * MIB - 4096), 8192));
+	assert_false(gmem_discard(mem, GPA(5 * MIB), 4096));
+	assert_false(gmem_discard(mem, GPA(UINT64_MAX - 4095), 4096));
+	assert_false(gmem_discard(mem, GPA(0), 0));
+}
+
+static void locked_memory_can_be_discarded(void **state)
+{
+	const struct gmem_range small = { { 0 }, 16 * 4096 };
+	struct gmem mem = { 0 };
+	unsigned char *p;
+
+	(void)state;
+	assert_int_equal(gmem_map(&mem, &small, 1, NULL), 0);
+	assert_int_equal(gmem_lock(&mem, NULL), 0);
+	p = gmem_slice(&mem, GPA(0), 4096);
+	p[0] = 1;
+	assert_true(gmem_discard(&mem, GPA(0), 4096));
+	assert_int_equal(p[0], 0);
+	gmem_unmap(&mem);
+}
+
+/* Whatever the pool: there is none of 64 GiB, nor of odd pieces. */
+static void huge_pages_are_reserved_at_once_or_not_at_all(void **state)
+{
+	const struct gmem_range odd = { { 0 }, 3 * MIB };
+	const struct gmem_range much = { { 0 }, MIB << 16 };
+	struct gmem mem = { 0 };
+	struct err err;
+
+	(void)state;
+	assert_int_equal(gmem_map(&mem, &odd, 1, NULL), 0);
+	assert_int_equal(gmem_reserve_huge(&mem, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "2 MiB"));
+	gmem_unmap(&mem);
+	assert_int_equal(gmem_map(&mem, &much, 1, NULL), 0);
+	assert_int_equal(gmem_reserve_huge(&mem, &err), -ENOMEM);
+	assert_non_null(strstr(err.msg, "nr_hugepages"));
+	gmem_unmap(&mem);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -148,6 +210,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(copies_go_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(copies_over_an_edge_copy_nothing, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(
+			discarded_pages_read_as_zeroes_and_parts_of_pages_stay, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(what_is_not_ram_is_not_discarded, setup,
+						teardown),
+		cmocka_unit_test(locked_memory_can_be_discarded),
+		cmocka_unit_test(huge_pages_are_reserved_at_once_or_not_at_all),
 		cmocka_unit_test(bad_ranges_are_refused),
 		cmocka_unit_test(too_much_is_an_error),
 	};

@@ -102,6 +102,56 @@ static void buffers_from_before_driver_ok_are_seen(void **state)
 	assert_true(fake_used(&r->d, 0, NULL, NULL));
 }
 
+/* --- suspended -------------------------------------------------------------- */
+
+static void a_suspended_device_leaves_its_queues_alone(void **state)
+{
+	struct rig *r = *state;
+	struct device *dev = &r->echo->v.dev;
+	struct fake_seg seg = { fake_alloc(&r->host, 4, 1), 4, true };
+
+	fake_driver_start(&r->d, &r->host, ID, FAKE_ALL_FEATURES);
+	/* A guest that stands still may have kicked just before. */
+	dev->class->pause(dev, DEV_STILL);
+	fake_submit(&r->d, 0, &seg, 1);
+	fake_kick(&r->d, 0);
+	assert_true(fake_used(&r->d, 0, NULL, NULL));
+	dev->class->pause(dev, DEV_SUSPENDED);
+	dev->class->pause(dev, DEV_SUSPENDED);
+	fake_submit(&r->d, 0, &seg, 1);
+	fake_kick(&r->d, 0);
+	fake_run(&r->host);
+	assert_false(fake_used(&r->d, 0, NULL, NULL));
+	dev->class->pause(dev, DEV_RUNS);
+	fake_run(&r->host);
+	assert_true(fake_used(&r->d, 0, NULL, NULL));
+	dev->class->pause(dev, DEV_RUNS);
+	echo(r, 0, "goes on");
+}
+
+static void a_device_that_is_not_running_is_not_started_by_going_on(void **state)
+{
+	struct rig *r = *state;
+	struct device *dev = &r->echo->v.dev;
+
+	dev->class->pause(dev, DEV_SUSPENDED);
+	dev->class->pause(dev, DEV_RUNS);
+	assert_false(r->echo->v.running);
+	/* Reset, and broken, while it was suspended. */
+	fake_driver_start(&r->d, &r->host, ID, FAKE_ALL_FEATURES);
+	dev->class->pause(dev, DEV_SUSPENDED);
+	virtio_reset(dev);
+	dev->class->pause(dev, DEV_RUNS);
+	assert_false(r->echo->v.running);
+	fake_driver_start(&r->d, &r->host, ID, FAKE_ALL_FEATURES);
+	dev->class->pause(dev, DEV_SUSPENDED);
+	pthread_mutex_lock(&r->echo->v.io_lock);
+	virtio_broken(&r->echo->v, "for a test");
+	pthread_mutex_unlock(&r->echo->v.io_lock);
+	dev->class->pause(dev, DEV_RUNS);
+	assert_false(r->echo->v.running);
+}
+
 /* --- features and status --------------------------------------------------- */
 
 static void features_must_be_offered_and_modern(void **state)
@@ -320,6 +370,8 @@ int main(void)
 		TEST(indirect_requests_work),
 		TEST(event_index_saves_kicks_and_interrupts),
 		TEST(buffers_from_before_driver_ok_are_seen),
+		TEST(a_suspended_device_leaves_its_queues_alone),
+		TEST(a_device_that_is_not_running_is_not_started_by_going_on),
 		TEST(features_must_be_offered_and_modern),
 		TEST(features_are_frozen_once_accepted),
 		TEST(features_beyond_64_are_ignored),

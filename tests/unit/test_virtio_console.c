@@ -273,6 +273,23 @@ static void input_waits_for_buffers(void **state)
 	received(e, 0, "!");
 }
 
+static void input_waits_while_it_is_suspended(void **state)
+{
+	struct env *e = *state;
+
+	start(e);
+	offer(e, 2, 64);
+	fake_kick(&e->d, RX);
+	virtio_console_class.pause(e->dev, DEV_SUSPENDED);
+	type(e, "meanwhile");
+	nothing_received(e);
+	virtio_console_class.pause(e->dev, DEV_RUNS);
+	fake_run(&e->host);
+	received(e, 0, "meanwhile");
+	type(e, "later");
+	received(e, 64, "later");
+}
+
 static void buffers_offered_before_driver_ok_count(void **state)
 {
 	struct env *e = *state;
@@ -375,6 +392,7 @@ int main(void)
 		TEST(intx_will_do),
 		TEST(input_fills_the_buffers_that_wait_for_it),
 		TEST(input_waits_for_buffers),
+		TEST(input_waits_while_it_is_suspended),
 		TEST(buffers_offered_before_driver_ok_count),
 		TEST(input_waits_until_a_silent_guest_can_take_it),
 		TEST(a_long_input_arrives_whole_and_in_order),

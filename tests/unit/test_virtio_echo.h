@@ -104,6 +104,7 @@ static const struct dev_class echo_class = {
 	.read = virtio_read,
 	.write = virtio_write,
 	.reset = virtio_reset,
+	.pause = virtio_pause,
 	.free = echo_free,
 };
 

@@ -134,6 +134,12 @@ check 'serial: in a folder that is not there' refused 1 "$dir/none/log" \
 check 'serial: input is missing' refused 1 "$dir/none" \
 	--serial "type=stdout,input=$dir/none" "$hello"
 
+# --- vsock ---
+check 'vsock: no such device' refused 1 "$dir/none" --vsock "3,device=$dir/none" "$hello"
+check 'vsock: another device' refused 1 /dev/null --vsock 3,device=/dev/null "$hello"
+check 'vsock: a closed descriptor' refused 1 /proc/self/fd/77 \
+	--vsock cid=3,device=/proc/self/fd/77 "$hello"
+
 # --- memory and KVM ---
 check 'memory: more than can be mapped' refused 1 memory -m 100000000 "$hello"
 
@@ -212,6 +218,13 @@ bad path --block "$dir/disk,path=$dir/disk" "$hello"
 bad id --block "$dir/disk,id=012345678901234567890" "$hello"
 bad block-size --block "$dir/disk,block-size=100" "$hello"
 bad block-size --block "$dir/disk,block-size=0" "$hello"
+for cid in 0 1 2 0xffffffff 0x100000003 x; do
+	bad cid --vsock $cid "$hello"
+	bad cid --cid $cid "$hello"
+done
+bad vsock --vsock 3 --cid 3 "$hello"
+bad vsock --cid 3 --vsock cid=3 "$hello"
+bad cid --vsock device=/dev/null "$hello"
 bad type --serial type=pigeon "$hello"
 bad hardware --serial hardware=pigeon "$hello"
 bad num --serial num=0 "$hello"

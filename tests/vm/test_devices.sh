@@ -10,26 +10,27 @@ pci() {
 	guest pci --block "$dir/disk"
 }
 
-# Consoles, disks, rng: guests rely on it.
+# Consoles, disks, rng, balloon: guests rely on it.
 slots() {
 	truncate -s 1M "$dir/disk" "$dir/other"
 	guest pci --block "$dir/disk" --block "$dir/other" --serial type=stdout \
 		--serial type=sink,hardware=virtio-console --rng --watchdog || return
 	sed -n 's/^pci 00:\(..\)\.0 \(....:....\) .*/\1=\2/p' "$dir/out" | xargs |
-		grep -qx '00=8086:1237 01=1af4:1043 02=1af4:1042 03=1af4:1042 04=1af4:1044 05=1b36:0011 06=8086:25ab' &&
+		grep -qx '00=8086:1237 01=1af4:1043 02=1af4:1042 03=1af4:1042 04=1af4:1044 05=1af4:1045 06=1b36:0011 07=8086:25ab' &&
 		return
 	grep '^pci' "$dir/out"
 	return 1
 }
 
-# A disk for each slot that host bridge, random numbers and pvpanic leave; not one more.
+# A disk for each slot that host bridge, random numbers, balloon and pvpanic leave; not
+# one more.
 all_slots() {
 	local i disks=()
-	for ((i = 0; i < 29; i++)); do
+	for ((i = 0; i < 28; i++)); do
 		truncate -s 1M "$dir/disk$i"
 		disks+=(--block "$dir/disk$i")
 	done
-	guest pci "${disks[@]}" && says '^pci 00:1f\.0 1b36:0011' || return
+	guest pci "${disks[@]}" && says '^pci 00:1e\.0 1af4:1045' && says '^pci 00:1f\.0 1b36:0011' || return
 	vm 1 "${disks[@]}" --block "$dir/disk" "$hello" && says slot "$dir/err"
 }
 
@@ -44,6 +45,10 @@ routing() {
 
 no_rng() {
 	vm 65 --debug-exit --no-rng "$GUESTS/rng.elf" && says '^FAIL open: there is no such'
+}
+
+no_balloon() {
+	vm 65 --debug-exit --no-balloon "$GUESTS/balloon.elf" && says '^FAIL open: there is no such'
 }
 
 # The second UART, which nothing prints on but the guest's string output.
@@ -138,6 +143,7 @@ done
 check 'second console' two_consoles
 check 'random numbers' guest rng
 check 'no random numbers' no_rng
+check 'no balloon' no_balloon
 check 'console= for a UART' words '^hello: panic=-1 console=ttyS0$'
 check 'console= for a virtio console' words '^hello: panic=-1 console=hvc0$' \
 	--serial type=stdout --serial type=sink,hardware=virtio-console,console=true

@@ -23,19 +23,21 @@ verdict() { # NAME
 	return 1
 }
 
-truncate -s 1M "$dir/disk1" "$dir/disk2" "$dir/disk3"
+truncate -s 1M "$dir/disk1" "$dir/disk2" "$dir/disk3" "$dir/disk4"
 yes | head -c 1M >"$dir/read-only"
 cp "$dir/read-only" "$dir/before"
 attack disk blk "$dir/disk1" &
 attack read-only blk "$dir/read-only,ro" &
 attack console con "$dir/disk2" &
 attack random rng "$dir/disk3" &
+attack balloon balloon "$dir/disk4" &
 wait
 
 check 'attacks on a disk' verdict disk
 check 'attacks on a read-only disk' verdict read-only
 check 'attacks on a console' verdict console
 check 'attacks on the random numbers' verdict random
+check 'attacks on the balloon' verdict balloon
 check 'a disk is as large as it was' test "$(stat -c %s "$dir/disk1")" = 1048576
 check 'a read-only disk is as it was' cmp "$dir/read-only" "$dir/before"
 check 'a disk that was not attacked is as it was' cmp -n 1048576 "$dir/disk3" /dev/zero

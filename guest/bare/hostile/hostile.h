@@ -6,7 +6,13 @@
 
 #include "virtio.h"
 
-enum { TYPE_BLOCK = 2, TYPE_CONSOLE = 3, TYPE_ENTROPY = 4 };
+enum {
+	TYPE_NET = 1,
+	TYPE_BLOCK = 2,
+	TYPE_CONSOLE = 3,
+	TYPE_ENTROPY = 4,
+	TYPE_BALLOON = 5
+};
 
 struct attack {
 	const char *name;

@@ -1,6 +1,6 @@
 /*
- * The attacks' frame. Words: attack=NAME|all, dev=blk|rng|con (the device to attack).
- * One line an attack: PASS if the device works again after it.
+ * The attacks' frame. Words: attack=NAME|all, dev=blk|rng|con|balloon|net (the device
+ * to attack). One line an attack: PASS if the device works again after it.
  */
 #include <linux/virtio_blk.h>
 
@@ -21,7 +21,7 @@ bool fresh(uint64_t features)
 
 	if (!virtio_reset(&dev) || !virtio_negotiate(&dev, features))
 		return false;
-	vq = &dev.vq[device_type == TYPE_CONSOLE ? 1 : 0];
+	vq = &dev.vq[device_type == TYPE_CONSOLE || device_type == TYPE_NET ? 1 : 0];
 	for (struct vq *q = &dev.vq[0]; q <= vq; q++)
 		if (!virtio_queue(&dev, q->index, &why))
 			return false;
@@ -124,9 +124,11 @@ void guest_main(void)
 	apic_init();
 	if (!arg_text("attack", only, sizeof(only)))
 		memcpy(only, "all", sizeof("all"));
-	device_type = arg_is("dev", "rng")   ? TYPE_ENTROPY
-		      : arg_is("dev", "con") ? TYPE_CONSOLE
-					     : TYPE_BLOCK;
+	device_type = arg_is("dev", "rng")	 ? TYPE_ENTROPY
+		      : arg_is("dev", "con")	 ? TYPE_CONSOLE
+		      : arg_is("dev", "balloon") ? TYPE_BALLOON
+		      : arg_is("dev", "net")	 ? TYPE_NET
+						 : TYPE_BLOCK;
 	if (!virtio_open(&dev, device_type, 0, &why)) {
 		test_fail("open", "%s", why);
 		return;

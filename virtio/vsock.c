@@ -1,0 +1,63 @@
+/* The option --vsock, and which backend makes its device; see vsock.h. */
+#include "virtio/vsock.h"
+
+#include <errno.h>
+
+#include "virtio/list.h"
+
+static const char *const backends[] = {
+	[VSOCK_VHOST] = "vhost", [VSOCK_UNIX] = "unix", NULL
+};
+
+static const struct opt vsock_opts[] = {
+	{ .key = "cid",
+	  .type = OPT_U64,
+	  .flags = OPT_FIRST | OPT_REQUIRED,
+	  .min = 3,
+	  .max = 0xfffffffe,
+	  .offset = offsetof(struct vsock_cfg, cid),
+	  .arg = "CID",
+	  .help = "the guest's address" },
+	{ .key = "backend",
+	  .type = OPT_ENUM,
+	  .names = backends,
+	  .def = VSOCK_VHOST,
+	  .offset = offsetof(struct vsock_cfg, backend),
+	  .arg = "KIND",
+	  .help = "the host's AF_VSOCK, or unix sockets" },
+	{ .key = "device",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct vsock_cfg, device),
+	  .arg = "FILE",
+	  .help = "for backend=vhost: instead of /dev/vhost-vsock" },
+	{ .key = "path",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct vsock_cfg, path),
+	  .arg = "SOCKET",
+	  .help = "for backend=unix: the guest's port P is reached there by "
+		  "\"CONNECT P\\n\", and the host's at SOCKET_P" },
+	{ 0 },
+};
+
+static int vsock_create(const void *arg, const struct dev_host *host,
+			struct device **ret_dev, struct err *err)
+{
+	const struct vsock_cfg *cfg = arg;
+
+	if (cfg->backend == VSOCK_UNIX && !cfg->path)
+		return err_set(err, -EINVAL, "--vsock: backend=unix needs path=");
+	if (cfg->backend == VSOCK_UNIX ? !!cfg->device : !!cfg->path)
+		return err_set(err, -EINVAL, "--vsock: %s= is not for backend=%s",
+			       cfg->device ? "device" : "path", backends[cfg->backend]);
+	if (cfg->backend == VSOCK_UNIX)
+		return vsock_unix_create(cfg, host, ret_dev, err);
+	return vsock_vhost_create(cfg, host, ret_dev, err);
+}
+
+const struct dev_class virtio_vsock_class = {
+	.name = "vsock",
+	.help = "sockets between guest and host",
+	.opts = vsock_opts,
+	.cfg_size = sizeof(struct vsock_cfg),
+	.create = vsock_create,
+};
