@@ -284,7 +284,9 @@ static char *skip_brackets(char *s)
 	char quote = '\0';
 
 	for (; *s; s++) {
-		if (quote)
+		if (quote && *s == '\\' && (s[1] == quote || s[1] == '\\'))
+			s++;
+		else if (quote)
 			quote = *s == quote ? '\0' : quote;
 		else if (*s == '"' || *s == '\'')
 			quote = *s;

@@ -139,6 +139,7 @@ static void first_value_may_lack_its_key(void **state)
 		{ "path=a=b", "a=b" },
 		{ "path=\"[\"", "[" },
 		{ "path=[a,[b],\"]\",c]", "[a,[b],\"]\",c]" },
+		{ "path=[\"a\\\"]\\\\\"],ro", "[\"a\\\"]\\\\\"]" },
 	};
 
 	(void)state;
@@ -322,7 +323,8 @@ static void help_shows_options_as_they_are_typed(void **state)
 		  .type = OPT_U64,
 		  .arg = "MIB",
 		  .help = "a" },
-		{ .key = "no-rng", .type = OPT_BOOL, .help = "b" },
+		{ .key = "no-rng", .type = OPT_BOOL, .flags = OPT_BARE, .help = "b" },
+		{ .key = "core", .type = OPT_BOOL, .arg = "BOOL", .help = "f" },
 		{ .key = "exit", .type = OPT_U64, .flags = OPT_BARE, .help = "c" },
 		{ .key = "log-level-with-a-very-long-name",
 		  .type = OPT_ENUM,
@@ -334,6 +336,7 @@ static void help_shows_options_as_they_are_typed(void **state)
 	static const char want[] =
 		"-m, --mem MIB            a\n"
 		"    --no-rng             b\n"
+		"    --core BOOL          f\n"
 		"    --exit[=N]           c\n"
 		"    --log-level-with-a-very-long-name stdout|file|sink\n"
 		"                         d (default stdout)\n"
