@@ -159,15 +159,16 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers fio vsock)
-MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button evdev ext4
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock)
+MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button evdev ext4 pvpanic-pci
+MODULES_standard := i6300esb
 MODULES_vsock := virtio_pci vmw_vsock_virtio_transport
 FILES_vsock := vsock=$(BUILD)/lab/vsock-agent:755
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	@tests/setup run
 	$(call say,GUEST,$@)
 	@mkdir -p $(@D)
-	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel cloud)" \
+	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel $(or $(filter standard,$*),cloud))" \
 		$(addprefix -m ,$(MODULES_$*)) $(addprefix -f ,$(FILES_$*))
 $(BUILD)/lab/vsock: $(BUILD)/lab/vsock-agent
 # For guests, too, so it is a program that needs nothing.

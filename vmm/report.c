@@ -118,7 +118,7 @@ void report_exited(const struct report *r, int status, struct death *ret_death)
 
 static json_t *text(const void *bytes, size_t len)
 {
-	static const char replacement[] = "\xef\xbf\xbd";
+	static const uint8_t replacement[] = { 0xef, 0xbf, 0xbd };
 	AUTO_FREE char *out = malloc(3 * len + 1);
 	const char *p = bytes;
 	size_t n = 0;
@@ -133,8 +133,8 @@ static json_t *text(const void *bytes, size_t len)
 			memcpy(out + n, p, took);
 			n += took;
 		} else {
-			memcpy(out + n, replacement, 3);
-			n += 3;
+			memcpy(out + n, replacement, sizeof(replacement));
+			n += sizeof(replacement);
 			took = 1;
 		}
 		p += took;
