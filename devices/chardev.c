@@ -46,6 +46,9 @@ struct chardev {
 	chardev_input_fn *input;
 	void *input_arg;
 
+	chardev_tee_fn *tee; /* NULL: none */
+	void *tee_arg;
+
 	pthread_mutex_t lock; /* of what follows; nothing is locked inside */
 	uint8_t *ring; /* NULL: nothing is written */
 	size_t head, used;
@@ -62,11 +65,19 @@ static void wake(struct chardev *chr)
 
 /* --- output ---------------------------------------------------------------- */
 
+void chardev_tee(struct chardev *chr, chardev_tee_fn *fn, void *arg)
+{
+	chr->tee = fn;
+	chr->tee_arg = arg;
+}
+
 void chardev_write(struct chardev *chr, const void *buf, size_t len)
 {
 	AUTO_LOCK(&chr->lock);
 	size_t n, tail, first;
 
+	if (chr->tee)
+		chr->tee(chr->tee_arg, buf, len);
 	if (!chr->ring || chr->dead)
 		return;
 	n = len < RING_SIZE - chr->used ? len : RING_SIZE - chr->used;

@@ -48,6 +48,10 @@ void chardev_close(struct chardev *chr); /* takes NULL */
  */
 void chardev_attach(struct chardev *chr, chardev_input_fn *fn, void *arg);
 
+/* Hand all output to @fn as well, on the thread that writes; once, before any does. */
+typedef void chardev_tee_fn(void *arg, const void *buf, size_t len);
+void chardev_tee(struct chardev *chr, chardev_tee_fn *fn, void *arg);
+
 /* Queue output. Any thread. */
 void chardev_write(struct chardev *chr, const void *buf, size_t len);
 

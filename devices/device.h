@@ -148,6 +148,12 @@ struct dev_host_ops {
 	/* Put a function on PCI bus 0, in the next free slot. */
 	int (*pci_add)(void *ctx, struct pci_func *func, struct err *err);
 
+	/*
+	 * The guest has panicked: whatever else it does, the VM ends by VM_END_PANIC,
+	 * and soon unless the guest @handles that itself.
+	 */
+	void (*panicked)(void *ctx, bool handles);
+
 	/* End the VM; the first call counts. @detail as the reason says, or 0. */
 	void (*end)(void *ctx, enum vm_end end, unsigned detail);
 };

@@ -18,6 +18,10 @@ DEVICE_CLASS(i8042_class)
 DEVICE_CLASS(acpi_pm_class)
 DEVICE_CLASS(debug_exit_class)
 
+/* PCI functions behind virtio's (virtio/list.h); the order is that of their slots. */
+DEVICE_CLASS(pvpanic_class)
+DEVICE_CLASS(i6300esb_class)
+
 #ifdef DEVICE_LIST_DECLARES
 #undef DEVICE_LIST_DECLARES
 #undef DEVICE_CLASS

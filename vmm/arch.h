@@ -47,6 +47,12 @@ void arch_vcpu_paused(const struct vcpu *v);
 /* One line of registers for the log, when a vCPU has crashed. vCPU thread. */
 void arch_vcpu_describe(const struct vcpu *v, char *buf, size_t len);
 
+/* The names of a vCPU's registers in a report, ended by NULL. */
+extern const char *const arch_register_names[];
+
+/* Their values; false: KVM does not tell. No thread runs the vCPU. */
+bool arch_vcpu_registers(const struct vcpu *v, uint64_t *ret_values);
+
 /* One more (@level), or one less, device drives wire @gsi high. Any thread. */
 void arch_irq(struct arch *a, unsigned gsi, bool level);
 

@@ -219,11 +219,14 @@ static int parse_short(struct parser *p, const char *arg, struct err *err)
 
 static int parse_args(struct parser *p, struct err *err)
 {
+	struct err later;
 	bool options = true;
-	int r = 0;
+	int ret = 0;
 
-	while (r == 0 && *p->args) {
+	/* To the end even after an error: --status-fd may come behind it. */
+	while (*p->args && ret != -ECANCELED) {
 		const char *arg = *p->args++;
+		int r = 0;
 
 		if (options && !strcmp(arg, "--")) {
 			options = false;
@@ -238,8 +241,12 @@ static int parse_args(struct parser *p, struct err *err)
 			p->cfg->kernel = strdup(arg);
 			r = p->cfg->kernel ? 0 : err_sys(err, -ENOMEM, "kernel");
 		}
+		if (r < 0 && ret == 0) {
+			ret = r;
+			err = &later;
+		}
 	}
-	return r;
+	return ret;
 }
 
 /* --- serial ports -------------------------------------------------------- */

@@ -30,7 +30,7 @@ struct config_device {
 };
 
 struct config {
-	char *kernel, *initrd, *name, *socket;
+	char *kernel, *initrd, *name, *socket, *status_fd;
 	struct opt_list params;
 	struct {
 		uint64_t num_cores;
@@ -64,7 +64,8 @@ extern const char *const config_serial_hardware[];
 
 /*
  * @args: the arguments after "run", ended by NULL. -EINVAL, or -ECANCELED when
- * help was asked for.
+ * help was asked for. Even then, and after an error, @cfg->status_fd is set if it was
+ * given.
  */
 int config_parse(struct config *cfg, char **args, struct err *err);
 void config_free(struct config *cfg);

@@ -126,6 +126,13 @@ static int host_pci_add(void *ctx, struct pci_func *func, struct err *err)
 	return pci_bus_add(&d->host->pci, func, err);
 }
 
+static void host_panicked(void *ctx, bool handles)
+{
+	struct host_device *d = ctx;
+
+	machine_panicked(d->host->machine, handles);
+}
+
 static void host_end(void *ctx, enum vm_end end, unsigned detail)
 {
 	struct host_device *d = ctx;
@@ -143,11 +150,9 @@ static void host_end(void *ctx, enum vm_end end, unsigned detail)
 		machine_end(m, end, detail, "the guest ended by debug-exit value %u",
 			    detail);
 		return;
-	case VM_END_PANIC:
-		machine_end(m, end, detail, "the guest reported a panic");
-		return;
 	case VM_END_WATCHDOG:
-		machine_end(m, end, detail, "the watchdog %s expired", d->name);
+		machine_end(m, end, detail,
+			    "the watchdog expired, for the guest did not feed it");
 		return;
 	default:
 		machine_end(m, end, detail, "%s ended the VM", d->name);
@@ -163,6 +168,7 @@ static const struct dev_host_ops host_ops = {
 	.msi_new = host_msi_new,
 	.msi_set = host_msi_set,
 	.pci_add = host_pci_add,
+	.panicked = host_panicked,
 	.end = host_end,
 };
 

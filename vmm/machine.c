@@ -28,6 +28,29 @@ static int open_image(const char *what, const char *path, struct boot_image *ret
 	return 0;
 }
 
+static void to_report(void *arg, const void *buf, size_t len)
+{
+	report_console(arg, buf, len);
+}
+
+static bool has_console(const struct config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_devices; i++) {
+		const struct serial_cfg *s = cfg->devices[i].cfg;
+
+		if (cfg->devices[i].class == &serial_option && s->console)
+			return true;
+	}
+	return false;
+}
+
+/* The kernel's consoles are worth a report; where it has none, ttyS0. */
+static bool is_reported(const struct config *cfg, const struct serial_cfg *s)
+{
+	return s->console ||
+	       (!has_console(cfg) && s->hardware == SERIAL_UART && s->num == 1);
+}
+
 static int open_consoles(struct machine *m, struct err *err)
 {
 	for (unsigned i = 0; i < NUM_UARTS; i++)
@@ -49,6 +72,8 @@ static int open_consoles(struct machine *m, struct err *err)
 		if (r < 0)
 			return r;
 		m->chardevs[m->n_chardevs++] = chr;
+		if (is_reported(m->cfg, s))
+			chardev_tee(chr, to_report, m->report);
 		if (s->hardware == SERIAL_UART) {
 			m->uarts[s->num - 1].chr = chr;
 			continue;
@@ -149,6 +174,7 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
 	m->kernel.fd = m->initrd.fd = m->signal_fd = m->timer_fd = -1;
 	m->control_fd = m->control_name.dir_fd = m->proc_fd = -1;
+	m->panic_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);
@@ -164,7 +190,9 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		.closed = 1,
 	};
 
-	r = loop_new(&m->loop, err);
+	r = report_new(&m->report, err);
+	if (r == 0)
+		r = loop_new(&m->loop, err);
 	if (r == 0)
 		r = config_cmdline(cfg, &m->cmdline, err);
 	if (r == 0)
@@ -189,6 +217,16 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->shared.arch = m->host.arch;
 	*ret_machine = m;
 	return 0;
+}
+
+struct report *machine_report(const struct machine *m)
+{
+	return m->report;
+}
+
+void machine_host_asked(struct machine *m)
+{
+	m->report->host_asked = true;
 }
 
 bool machine_wants_terminal(const struct machine *m)
@@ -329,6 +367,7 @@ void machine_free(struct machine *m)
 	machine_cleanup(m);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
+	cleanup_close(&m->panic_fd);
 	loop_free(m->loop);
 	free(m->cmdline);
 	free(m);

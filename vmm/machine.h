@@ -12,13 +12,14 @@
 #pragma once
 
 #include "vmm/config.h"
+#include "vmm/report.h"
 
 struct machine;
 
 struct machine_result {
 	enum vm_end end;
 	unsigned detail;
-	char sentence[640];
+	char sentence[REPORT_SENTENCE];
 };
 
 /* @cfg outlives the machine. */
@@ -37,8 +38,20 @@ void machine_free(struct machine *m); /* takes NULL */
 int machine_cleanup_fd(const struct machine *m);
 void machine_cleanup(struct machine *m);
 
+/* What it tells of its end; from machine_new() on. */
+struct report *machine_report(const struct machine *m);
+
+/* The host has asked the guest to power off: if it does, that was the host's wish. */
+void machine_host_asked(struct machine *m);
+
 /* Whether a console reads the terminal on stdin. */
 bool machine_wants_terminal(const struct machine *m);
+
+/*
+ * The guest says that it panicked. Whatever it does next ends the VM by VM_END_PANIC,
+ * and so does doing nothing for a second, unless the guest @handles it. Any thread.
+ */
+void machine_panicked(struct machine *m, bool handles);
 
 /* End the VM with a sentence; the first call counts. */
 void machine_end(struct machine *m, enum vm_end end, unsigned detail, const char *fmt,

@@ -164,9 +164,14 @@ static json_t *describe(const struct machine *m)
 static int press_power_button(struct machine *m, struct err *err)
 {
 	struct device *pm = find_device(m, &acpi_pm_class, 0);
+	int r;
 
-	return pm ? acpi_pm_press(pm, err)
-		  : err_set(err, -ENODEV, "this VM has no power button");
+	if (!pm)
+		return err_set(err, -ENODEV, "this VM has no power button");
+	r = acpi_pm_press(pm, err);
+	if (r == 0)
+		machine_host_asked(m);
+	return r;
 }
 
 static int resize_disk(struct machine *m, const struct control_request *q,

@@ -12,23 +12,42 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vmm/arch.h"
 #include "vmm/jail.h"
 
 /* How long to wait at the end for a reader that does not read. */
 #define DRAIN_STALL_MS 2000
 
+/* How long a guest that has panicked may go on, for its last words. */
+#define PANIC_GRACE_S 1
+
 static void end_with(struct machine *m, enum vm_end end, unsigned detail,
 		     const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
+
+/* Whether @end is something that the guest did, so that a panic explains it. */
+static bool by_guest(enum vm_end end)
+{
+	return end != VM_END_TIMEOUT && end != VM_END_KILLED && end != VM_END_ERROR;
+}
 
 static void end_with(struct machine *m, enum vm_end end, unsigned detail,
 		     const char *fmt, va_list ap)
 {
+	struct machine_result *res = &m->result;
+	int n = 0;
+
 	AUTO_LOCK(&m->end_lock);
-	if (m->result.end != VM_END_NONE)
+	if (res->end != VM_END_NONE)
 		return;
-	m->result.end = end;
-	m->result.detail = detail;
-	vsnprintf(m->result.sentence, sizeof(m->result.sentence), fmt, ap);
+	if (m->report->panicked && end != VM_END_PANIC && by_guest(end)) {
+		end = VM_END_PANIC;
+		n = snprintf(res->sentence, sizeof(res->sentence),
+			     "the guest panicked; then ");
+	}
+	res->end = end;
+	res->detail = detail;
+	vsnprintf(res->sentence + n, sizeof(res->sentence) - (size_t)n, fmt, ap);
+	report_end(m->report, end, detail, res->sentence);
 	/* Not one more instruction than was under way. */
 	__atomic_store_n(&m->shared.stop, true, __ATOMIC_RELEASE);
 	loop_stop(m->loop);
@@ -51,6 +70,19 @@ void machine_vcpu_end(void *ctx, enum vm_end end, unsigned detail, const char *f
 	va_start(ap, fmt);
 	end_with(ctx, end, detail, fmt, ap);
 	va_end(ap);
+}
+
+void machine_panicked(struct machine *m, bool handles)
+{
+	const struct itimerspec grace = { .it_value.tv_sec = PANIC_GRACE_S };
+
+	AUTO_LOCK(&m->end_lock);
+	m->report->panicked = true;
+	if (handles || m->panic_ends)
+		return;
+	m->panic_ends = true;
+	/* Cannot fail: the timer is there before any vCPU runs. */
+	timerfd_settime(m->panic_fd, 0, &grace, NULL);
 }
 
 /* A thread that cannot be jailed must not run. */
@@ -91,6 +123,20 @@ static void on_timeout(void *arg, uint32_t events)
 	(void)events;
 	machine_end(m, VM_END_TIMEOUT, 0, "the time limit of %" PRIu64 " s is over",
 		    m->cfg->timeout);
+}
+
+static void on_panic(void *arg, uint32_t events)
+{
+	(void)events;
+	machine_end(arg, VM_END_PANIC, 0, "the guest panicked");
+}
+
+static int watch_panic(struct machine *m, struct err *err)
+{
+	m->panic_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	if (m->panic_fd < 0)
+		return err_sys(err, -errno, "panic timer");
+	return loop_add(m->loop, m->panic_fd, EPOLLIN, on_panic, m, NULL, err);
 }
 
 /* The signals were blocked by whoever made this process. */
@@ -166,6 +212,19 @@ static int start_threads(struct machine *m, struct err *err)
 	return 0;
 }
 
+/*
+ * The guest has crashed or panicked, and stands still with its devices as they were:
+ * the time to look at it.
+ */
+static void post_mortem(struct machine *m)
+{
+	struct report *r = m->report;
+
+	for (unsigned i = 0; i < m->n_vcpus && i < REPORT_MAX_VCPUS; i++)
+		if (arch_vcpu_registers(&m->vcpus[i], r->registers[i]))
+			r->n_vcpus = i + 1;
+}
+
 /* Stop the guest, then the devices, then write out what consoles still hold. */
 static void stop(struct machine *m)
 {
@@ -174,6 +233,8 @@ static void stop(struct machine *m)
 		if (m->devices[i].own_loop)
 			loop_stop(m->devices[i].own_loop);
 	vcpu_stop(&m->shared, m->vcpus, m->n_vcpus);
+	if (m->result.end == VM_END_CRASH || m->result.end == VM_END_PANIC)
+		post_mortem(m);
 	for (size_t i = 0; i < m->n_devices; i++) {
 		struct host_device *d = &m->devices[i];
 
@@ -197,6 +258,8 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 		r = watch_timeout(m, err);
 	if (r == 0)
 		r = machine_control_start(m, err);
+	if (r == 0)
+		r = watch_panic(m, err);
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_process(m->cfg->require_sandbox, err);
 	if (r == 0)
@@ -204,6 +267,7 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_thread(JAIL_MAIN, err);
 	if (r == 0) {
+		m->report->started = true;
 		machine_begin(m);
 		r = loop_run(m->loop, err);
 	}

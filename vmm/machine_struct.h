@@ -21,6 +21,7 @@ struct machine {
 	const struct config *cfg;
 	struct host host;
 	struct loop *loop;
+	struct report *report;
 	struct boot_image kernel, initrd;
 	char *cmdline;
 
@@ -41,7 +42,7 @@ struct machine {
 	struct vcpu *vcpus;
 	struct vcpu_shared shared;
 
-	int signal_fd, timer_fd;
+	int signal_fd, timer_fd, panic_fd;
 
 	/* The control socket: machine_control.c; main thread. */
 	int control_fd; /* -1: there is none, or control has it */
@@ -54,7 +55,8 @@ struct machine {
 	uint64_t started_ms;
 	enum dev_pause pause;
 
-	pthread_mutex_t end_lock; /* result */
+	pthread_mutex_t end_lock; /* all below */
+	bool panic_ends; /* panic_fd is set */
 	struct machine_result result;
 };
 

@@ -7,18 +7,22 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "vmm/arch.h"
 #include "vmm/config.h"
 #include "vmm/control_client.h"
 #include "vmm/create_composite.h"
 #include "vmm/exit.h"
 #include "vmm/jail.h"
 #include "vmm/machine.h"
+#include "vmm/status.h"
 #include "vmm/supervise.h"
 
 #ifndef VMM_VERSION
@@ -58,10 +62,12 @@ static int vm_process(void *arg)
 
 	if (machine_load(m, &err) < 0 || machine_run(m, &result, &err) < 0) {
 		complain(&err);
+		report_end(machine_report(m), VM_END_ERROR, 0, err.msg);
 		return EXIT_ERROR;
 	}
 	status = exit_status(result.end, result.detail);
-	if (status == EXIT_ERROR || status == EXIT_CRASH)
+	if (status == EXIT_ERROR || status == EXIT_CRASH || status == EXIT_PANIC ||
+	    status == EXIT_WATCHDOG)
 		log_error("vm", "%s", result.sentence);
 	else
 		log_info("vm", "%s", result.sentence);
@@ -97,59 +103,84 @@ static void raise_limit(int which)
 	setrlimit(which, &l);
 }
 
-static int run(const struct config *cfg, int null_fd)
+static int run(const struct config *cfg, int null_fd, int status_fd,
+	       struct death *ret_death, struct err *err)
 {
-	struct supervised vm = { .run = vm_process, .limit = cfg->timeout };
+	struct supervised vm = {
+		.run = vm_process,
+		.limit = cfg->timeout,
+		.null_fd = null_fd,
+		.status_fd = status_fd,
+	};
 	struct machine *m = NULL;
-	struct err err;
 	int r;
 
 	log_init((enum log_level)cfg->log_level, cfg->name);
-	/* A reader that goes away, or a full file, is an error of a write. */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
 	/* A guest decides how many interrupts, and so descriptors, there are. */
 	raise_limit(RLIMIT_NOFILE);
 	if (cfg->lock_guest_memory)
 		raise_limit(RLIMIT_MEMLOCK);
-	r = machine_new(cfg, &m, &err);
+	r = machine_new(cfg, &m, err);
 	if (r == 0)
-		r = file_close_inherited(&err);
+		r = file_close_inherited(err);
 	if (r == 0)
-		r = enter_namespaces(cfg, &err);
+		r = enter_namespaces(cfg, err);
 	if (r == 0) {
 		vm.arg = m;
 		vm.terminal = machine_wants_terminal(m);
-		vm.null_fd = null_fd;
 		vm.keep_fd = machine_cleanup_fd(m);
-		r = supervise(&vm, &err);
+		vm.report = machine_report(m);
+		r = supervise(&vm, ret_death, err);
 	}
 	if (m)
 		machine_cleanup(m);
-	if (r < 0) {
-		complain(&err);
-		r = EXIT_ERROR;
-	}
 	return r;
+}
+
+static void tell(int status_fd, const struct death *d, uint64_t run_time_ms)
+{
+	char *json = report_json(d, arch_register_names, run_time_ms);
+	struct err err;
+
+	if (status_write(status_fd, json ?: "", &err) < 0)
+		complain(&err);
+	free(json);
 }
 
 static int run_command(char **args, int null_fd)
 {
+	uint64_t start = clock_ms();
 	struct config cfg = { 0 };
+	struct death death;
+	int status_fd = -1;
 	struct err err;
-	int status, r = config_parse(&cfg, args, &err);
+	int r = config_parse(&cfg, args, &err);
+	bool bad = r == -EINVAL;
 
 	if (r == -ECANCELED) {
 		config_help(stdout);
-		status = EXIT_STOP;
-	} else if (r < 0) {
-		complain(&err);
-		status = r == -EINVAL ? EXIT_ARGS : EXIT_ERROR;
-	} else {
-		status = run(&cfg, null_fd);
+		config_free(&cfg);
+		return EXIT_STOP;
 	}
+	/* A reader that goes away, or a full file, is an error of a write. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	if (cfg.status_fd)
+		status_fd = status_open(cfg.status_fd, r < 0 ? NULL : &err);
+	if (r == 0 && cfg.status_fd && status_fd < 0)
+		r = status_fd;
+	if (r == 0)
+		r = run(&cfg, null_fd, status_fd, &death, &err);
+	if (r < 0) {
+		complain(&err);
+		report_died(NULL, bad ? EXIT_ARGS : EXIT_ERROR,
+			    bad ? "bad-arguments" : "start-failed", "host", err.msg,
+			    &death);
+	}
+	if (status_fd >= 0)
+		tell(status_fd, &death, clock_ms() - start);
 	config_free(&cfg);
-	return status;
+	return death.status;
 }
 
 /*

@@ -114,6 +114,11 @@ const struct opt config_opts[] = {
 	  .flags = OPT_BARE,
 	  .offset = offsetof(struct config, suspended),
 	  .help = "do not start before vmm resume says so" },
+	{ .key = "status-fd",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct config, status_fd),
+	  .arg = "N|PATH",
+	  .help = "write there, as a line of JSON, how the VM ended: a descriptor or a file" },
 	{ .key = "disable-sandbox",
 	  .type = OPT_BOOL,
 	  .flags = OPT_BARE,
@@ -200,8 +205,9 @@ const struct dev_class serial_option = {
 #define DEVICE_CLASS(c) &c,
 const struct dev_class *const config_classes[] = {
 	&serial_option,
-#include "devices/list.h"
+/* This one first, for its slots are. */
 #include "virtio/list.h"
+#include "devices/list.h"
 	NULL,
 };
 #undef DEVICE_CLASS
@@ -225,7 +231,7 @@ void config_help(FILE *out)
 			continue;
 		fprintf(out, "\n  --%s%s", c->flags & DEV_DEFAULT ? "no-" : "",
 			c->name);
-		if (c->flags & DEV_BARE)
+		if (c->opts && (c->flags & DEV_BARE))
 			fprintf(out, "[=KEY=VALUE,...]");
 		else if (c->opts && (c->opts->flags & OPT_FIRST))
 			fprintf(out, " %s[,KEY=VALUE]...", c->opts->arg ?: "TYPE");
@@ -240,5 +246,6 @@ void config_help(FILE *out)
 	}
 	fprintf(out,
 		"\nExit status: 0 the guest powered off (or vmm was told to stop), 1 error,\n"
-		"32 reset, 33 crash, 35 bad arguments, 37 time limit, 64 + N debug exit.\n");
+		"32 reset, 33 crash, 34 panic, 35 bad arguments, 36 watchdog, 37 time limit,\n"
+		"64 + N debug exit.\n");
 }

@@ -43,8 +43,8 @@ RULE_EQ(M, ioctl, 1, KVM_KVMCLOCK_CTRL)
 
 /* The guest, and its interrupts. */
 RULE_EQ(V, ioctl, 1, KVM_RUN)
-RULE_EQ(V, ioctl, 1, KVM_GET_REGS) /* the report of a crash */
-RULE_EQ(V, ioctl, 1, KVM_GET_SREGS)
+RULE_EQ(M | V, ioctl, 1, KVM_GET_REGS) /* the report of a crash */
+RULE_EQ(M | V, ioctl, 1, KVM_GET_SREGS)
 RULE_EQ(M | V | W, ioctl, 1, KVM_SIGNAL_MSI)
 RULE_EQ(M | V, ioctl, 1, KVM_IRQFD)
 RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
@@ -68,7 +68,8 @@ RULE_EQ(M | V, ioctl, 1, VHOST_GET_VRING_BASE)
 RULE_EQ(M | V, ioctl, 1, VHOST_VSOCK_SET_RUNNING)
 
 /* Console input from a file or after a while, and virtio-rng. */
-RULE(M, timerfd_settime)
+RULE(M | V, timerfd_settime) /* V: the grace after a panic, and the watchdog */
+RULE(M, timerfd_gettime) /* the watchdog, suspended */
 RULE(M, getrandom)
 
 /*

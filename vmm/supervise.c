@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -65,6 +66,8 @@ static int child(const struct supervised *s, int parent_fd)
 	if (!bind_to_parent(parent_fd) || dup2(s->null_fd, STDIN_FILENO) < 0 ||
 	    dup2(s->null_fd, STDOUT_FILENO) < 0)
 		return EXIT_ERROR;
+	/* Only the supervisor tells: a guest that takes us over shall not. */
+	cleanup_close(&s->status_fd);
 	/*
 	 * Process 1 of a namespace is never stopped by these: a read of the terminal
 	 * in the background would be restarted for ever. Ignored, it fails.
@@ -75,27 +78,36 @@ static int child(const struct supervised *s, int parent_fd)
 }
 
 /* @killer: the signal for which we have killed it, or 0. */
-static int status_of(int wstatus, bool late, int killer)
+static void explain(const struct supervised *s, int wstatus, bool late, int killer,
+		    struct death *d)
 {
+	char why[96];
 	int sig;
 
-	if (WIFEXITED(wstatus))
-		return WEXITSTATUS(wstatus);
+	if (WIFEXITED(wstatus)) {
+		report_exited(s->report, WEXITSTATUS(wstatus), d);
+		return;
+	}
 	sig = WTERMSIG(wstatus);
 	if (late) {
-		log_error("vmm", "the VM did not end at its time limit and was killed");
-		return EXIT_TIMEOUT;
+		report_died(s->report, EXIT_TIMEOUT, "timeout", "host",
+			    "the VM did not end at its time limit and was killed", d);
+	} else if (killer) {
+		snprintf(why, sizeof(why), "the VM was killed, because of SIG%s",
+			 sigabbrev_np(killer));
+		report_died(s->report, EXIT_CRASH, "killed", "host", why, d);
+	} else if (sig == SIGSYS) {
+		report_died(
+			s->report, EXIT_CRASH, "sandbox", "guest",
+			"the VM's process made a forbidden system call and was killed",
+			d);
+	} else {
+		snprintf(why, sizeof(why), "the VM's process was killed by SIG%s",
+			 sigabbrev_np(sig));
+		report_died(s->report, EXIT_CRASH, sig == SIGKILL ? "killed" : "crash",
+			    "host", why, d);
 	}
-	if (killer)
-		log_error("vmm", "the VM was killed, because of SIG%s",
-			  sigabbrev_np(killer));
-	else if (sig == SIGSYS)
-		log_error("jail", "the VM's process made a forbidden system call "
-				  "and was killed");
-	else
-		log_error("vmm", "the VM's process was killed by SIG%s",
-			  sigabbrev_np(sig));
-	return EXIT_CRASH;
+	log_error("vmm", "%s", d->detail);
 }
 
 /* Stop with the job, the terminal as it was, and go on with it. */
@@ -117,8 +129,8 @@ static time_t seconds_now(void)
 	return t.tv_sec;
 }
 
-static int wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
-		    struct terminal *tty)
+static void wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
+		     struct terminal *tty, struct death *d)
 {
 	time_t end = seconds_now() + (time_t)s->limit + LIMIT_GRACE_S;
 	struct timespec left = { 0 };
@@ -128,12 +140,15 @@ static int wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
 
 	for (;;) {
 		r = waitpid(pid, &wstatus, WNOHANG);
-		if (r == pid)
-			return status_of(wstatus, late, killer);
+		if (r == pid) {
+			explain(s, wstatus, late, killer, d);
+			return;
+		}
 		if (r < 0) {
-			log_error("vmm", "the VM's process is lost: %s",
-				  strerrordesc_np(errno));
-			return EXIT_ERROR;
+			report_died(s->report, EXIT_ERROR, "error", "host",
+				    "the VM's process is lost", d);
+			log_error("vmm", "%s", d->detail);
+			return;
 		}
 		left.tv_sec = end > seconds_now() ? end - seconds_now() : 0;
 		sig = sigtimedwait(set, NULL, s->limit && !late ? &left : NULL);
@@ -154,23 +169,27 @@ static int wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
 	}
 }
 
-static void close_all_but(int fd)
+/* Either may be -1. */
+static void close_all_but(int a, int b)
 {
+	int fds[] = { a < b ? a : b, a < b ? b : a };
 	unsigned first = STDERR_FILENO + 1;
 
-	if (fd > STDERR_FILENO) {
-		if (fd > STDERR_FILENO + 1)
-			close_range(first, (unsigned)fd - 1, 0);
-		first = (unsigned)fd + 1;
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (fds[i] < (int)first)
+			continue;
+		if (fds[i] > (int)first)
+			close_range(first, (unsigned)fds[i] - 1, 0);
+		first = (unsigned)fds[i] + 1;
 	}
 	close_range(first, ~0u, 0);
 }
 
-int supervise(const struct supervised *s, struct err *err)
+int supervise(const struct supervised *s, struct death *ret_death, struct err *err)
 {
 	struct terminal tty = { 0 };
 	sigset_t set, child_set;
-	int self, status;
+	int self, r;
 	pid_t pid;
 
 	self = (int)syscall(SYS_pidfd_open, getpid(), 0);
@@ -188,17 +207,17 @@ int supervise(const struct supervised *s, struct err *err)
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	pid = fork();
 	if (pid < 0) {
-		status = err_sys(err, -errno, "fork");
+		r = err_sys(err, -errno, "fork");
 		terminal_restore(&tty);
 		close(self);
-		return status;
+		return r;
 	}
 	if (pid == 0) {
 		sigprocmask(SIG_SETMASK, &child_set, NULL);
 		_exit(child(s, self));
 	}
-	close_all_but(s->keep_fd);
-	status = wait_for(s, pid, &set, &tty);
+	close_all_but(s->status_fd, s->keep_fd);
+	wait_for(s, pid, &set, &tty, ret_death);
 	terminal_restore(&tty);
-	return status;
+	return 0;
 }

@@ -1,7 +1,7 @@
 /*
  * The process that the user started, while the VM runs in a child of its own:
  * it forwards signals, restores the terminal, stops and continues with the job,
- * and turns the child's end into vmm's exit status.
+ * and finds out how the child ended, whatever ended it.
  */
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "vmm/report.h"
 
 struct supervised {
 	int (*run)(void *arg); /* in the child; returns its exit status */
@@ -17,12 +18,15 @@ struct supervised {
 	int keep_fd; /* this process keeps it, and only this one; -1 */
 	bool terminal; /* the child reads the terminal: make it raw */
 	uint64_t limit; /* seconds; 0: none. The child keeps it; we see to it. */
+	const struct report *report; /* what the child tells */
+	int status_fd; /* not the child's; -1: none */
 };
 
 /*
  * Fork; the child runs @s->run. It dies with this process, and starts with
  * SIGTERM, SIGINT, SIGHUP and SIGQUIT blocked (to be read from a signalfd) and without
- * stdin and stdout. Returns the exit status, or -errno when there is no child. Every
- * other file descriptor of this process is closed, but for @s->keep_fd.
+ * stdin and stdout. Returns 0 when it has ended, or -errno when there is no child.
+ * Every other file descriptor of this process but @s->status_fd and @s->keep_fd is
+ * closed.
  */
-int supervise(const struct supervised *s, struct err *err);
+int supervise(const struct supervised *s, struct death *ret_death, struct err *err);

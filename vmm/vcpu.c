@@ -91,7 +91,7 @@ static void on_system_event(struct vcpu *v)
 		s->end(s->ctx, VM_END_REBOOT, 0, "the guest asked for a reset");
 		return;
 	case KVM_SYSTEM_EVENT_CRASH:
-		s->end(s->ctx, VM_END_PANIC, 0, "the guest reported a panic");
+		s->end(s->ctx, VM_END_PANIC, 0, "the guest panicked");
 		return;
 	}
 	end_crash(v, "unknown system event");

@@ -1,12 +1,16 @@
 /*
  * Says its command line and ends as it is told: the machine's ways to end, and output
- * in quantity. Words: lines=N, exit=N (debug-exit value), debugport=N and
- * end=debug|poweroff|cf9|i8042|triple|halt|spin|echo (echo: until a 'q' comes).
+ * in quantity. Words: lines=N, exit=N (debug-exit value), debugport=N, event=N (the
+ * one that pvpanic is told of before the end) and
+ * end=debug|poweroff|cf9|i8042|triple|crash|halt|spin|echo (crash: code where no memory
+ * is; echo: until a 'q' comes).
  */
 #include "acpi.h"
 #include "bare.h"
+#include "pci.h"
 
 enum { UNMOVED = 62 }; /* debug-exit value: the machine did not end as told */
+enum { NO_MEMORY = 0xf3fff000 }; /* the last page of the PCI window */
 
 static void echo(void)
 {
@@ -16,6 +20,22 @@ static void echo(void)
 	while ((c = print_read()) >= 0 && c != 'q')
 		print_char((char)c);
 	test_check(c == 'q', "echo", "no further input came");
+}
+
+static bool panic(uint8_t event)
+{
+	int devfn = pci_find(0x1b36, 0x0011, 0);
+	uint64_t bar;
+
+	if (!test_check(devfn >= 0, "pvpanic", "there is none"))
+		return false;
+	pci_enable((uint8_t)devfn, true);
+	bar = pci_bar((uint8_t)devfn, 0);
+	if (!test_check(mmio_read8(bar) == 3, "pvpanic's events", "%02x",
+			mmio_read8(bar)))
+		return false;
+	mmio_write8(bar, event);
+	return true;
 }
 
 static void linger(void)
@@ -34,6 +54,8 @@ void guest_main(void)
 	for (uint64_t n = arg_number("lines", 0), i = 0; i < n; i++)
 		print("line %06lu of a guest that has much to say about nothing at all.\n",
 		      i);
+	if (arg_has("event") && !panic((uint8_t)arg_number("event", 0)))
+		power_debug_exit(UNMOVED);
 	if (!arg_text("end", end, sizeof(end)) || text_equal(end, "debug"))
 		power_debug_exit((uint8_t)arg_number("exit", 0));
 	if (text_equal(end, "echo")) {
@@ -42,6 +64,8 @@ void guest_main(void)
 	}
 	if (text_equal(end, "triple"))
 		power_triple_fault();
+	if (text_equal(end, "crash"))
+		((void (*)(void))NO_MEMORY)();
 	if (text_equal(end, "halt"))
 		for (;;)
 			__asm__ volatile("cli; hlt");

@@ -145,6 +145,15 @@ static int fake_pci_add(void *ctx, struct pci_func *func, struct err *err)
 	return pci_bus_add(&f->bus, func, err);
 }
 
+static void fake_panicked(void *ctx, bool handles)
+{
+	struct fake_host *f = ctx;
+	AUTO_LOCK(&f->lock);
+
+	f->panics++;
+	f->handled += handles;
+}
+
 static void fake_end(void *ctx, enum vm_end end, unsigned detail)
 {
 	struct fake_host *f = ctx;
@@ -164,6 +173,7 @@ static const struct dev_host_ops fake_ops = {
 	.msi_new = fake_msi_new,
 	.msi_set = fake_msi_set,
 	.pci_add = fake_pci_add,
+	.panicked = fake_panicked,
 	.end = fake_end,
 };
 

@@ -44,6 +44,7 @@ struct fake_host {
 	struct fake_notify notifies[FAKE_MAX_NOTIFIES]; /* dev NULL: free */
 	bool level[FAKE_GSIS]; /* of each wire now */
 	unsigned rises[FAKE_GSIS]; /* how often it rose */
+	unsigned panics, handled; /* calls of panicked(), and those that handle it */
 	enum vm_end end;
 	unsigned end_detail;
 	bool no_notify; /* refuse notify(), as hosts without ioeventfds do */

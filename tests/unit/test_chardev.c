@@ -160,6 +160,33 @@ static void sink_takes_all(void **state)
 	chardev_close(chr);
 }
 
+static void count_bytes(void *arg, const void *buf, size_t len)
+{
+	(void)buf;
+	*(size_t *)arg += len;
+}
+
+/* Also what goes nowhere, and what a full ring drops. */
+static void tee_gets_all_output(void **state)
+{
+	struct chardev *chr =
+		open_chardev((struct chardev_cfg){ .type = CHARDEV_SINK });
+	size_t n = 0;
+
+	(void)state;
+	chardev_tee(chr, count_bytes, &n);
+	chardev_write(chr, "hello", 5);
+	assert_int_equal(n, 5);
+	chardev_close(chr);
+	chr = open_output((char[]){ "out" });
+	n = 0;
+	chardev_tee(chr, count_bytes, &n);
+	fill_ring(chr, RING + 100);
+	assert_int_equal(n, RING + 100);
+	run();
+	chardev_close(chr);
+}
+
 static void bad_configurations_are_sentences(void **state)
 {
 	struct chardev_cfg no_path = { .type = CHARDEV_FILE };
@@ -508,6 +535,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CHR_TEST(file_is_appended_to),
 		CHR_TEST(sink_takes_all),
+		CHR_TEST(tee_gets_all_output),
 		CHR_TEST(bad_configurations_are_sentences),
 		CHR_TEST(slow_pipe_reader_gets_all),
 		CHR_TEST(slow_terminal_reader_gets_all),

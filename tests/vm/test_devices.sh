@@ -14,23 +14,23 @@ pci() {
 slots() {
 	truncate -s 1M "$dir/disk" "$dir/other"
 	guest pci --block "$dir/disk" --block "$dir/other" --serial type=stdout \
-		--serial type=sink,hardware=virtio-console --rng || return
+		--serial type=sink,hardware=virtio-console --rng --watchdog || return
 	sed -n 's/^pci 00:\(..\)\.0 \(....:....\) .*/\1=\2/p' "$dir/out" | xargs |
-		grep -qx '00=8086:1237 01=1af4:1043 02=1af4:1042 03=1af4:1042 04=1af4:1044 05=1af4:1045' &&
+		grep -qx '00=8086:1237 01=1af4:1043 02=1af4:1042 03=1af4:1042 04=1af4:1044 05=1af4:1045 06=1b36:0011 07=8086:25ab' &&
 		return
 	grep '^pci' "$dir/out"
 	return 1
 }
 
-# A disk for each slot that the host bridge, the random numbers and the balloon leave;
-# not one more.
+# A disk for each slot that the host bridge, random numbers, balloon and pvpanic leave; not
+# one more.
 all_slots() {
 	local i disks=()
-	for ((i = 0; i < 29; i++)); do
+	for ((i = 0; i < 28; i++)); do
 		truncate -s 1M "$dir/disk$i"
 		disks+=(--block "$dir/disk$i")
 	done
-	guest pci "${disks[@]}" && says '^pci 00:1f\.0 1af4:1045' || return
+	guest pci "${disks[@]}" && says '^pci 00:1f\.0 1b36:0011' || return
 	vm 1 "${disks[@]}" --block "$dir/disk" "$hello" && says slot "$dir/err"
 }
 

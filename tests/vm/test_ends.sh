@@ -5,6 +5,7 @@
 . "$(dirname "$0")/vm.sh"
 
 hello=$GUESTS/hello.elf
+watchdog=$GUESTS/watchdog.elf
 
 ends() { # STATUS WORDS [ARGUMENT...]
 	local status=$1 words=$2
@@ -22,6 +23,16 @@ time_limit() {
 one_sentence() { # STATUS WORDS
 	ends "$1" "$2" && [ "$(wc -l <"$dir/err")" = 1 ] && return
 	echo "vmm said:" && cat "$dir/err" && return 1
+}
+
+# For longer than a panic that nobody handles leaves it.
+handles_panic() {
+	"$VMM" run --timeout 3 -p 'event=2 end=spin' "$hello" >"$dir/out" 2>"$dir/err"
+	[ $? = 37 ]
+}
+
+fed() {
+	vm 36 --watchdog --debug-exit -p 'count=500 feeds=1200' "$watchdog" && says '^fed'
 }
 
 all_output() {
@@ -156,6 +167,20 @@ check 'the same without the jail' ends 32 end=triple --disable-sandbox
 for end in poweroff:0 cf9:32 triple:32; do
 	check "one sentence tells of end=${end%:*}" one_sentence "${end#*:}" "end=${end%:*}"
 done
+check 'code where no memory is: 33' ends 33 end=crash --debug-exit
+for end in cf9 i8042 triple poweroff debug spin halt; do
+	check "panic, then end=$end: 34" ends 34 "event=1 end=$end" --debug-exit
+done
+for end in cf9 poweroff; do
+	check "panic that the guest handles, then end=$end: 34" ends 34 "event=2 end=$end"
+done
+check 'a guest that handles its panic may go on' handles_panic
+check 'pvpanic ignores what it does not know' ends 32 'event=0xfc end=cf9'
+check 'a watchdog that is not fed: 36' vm 36 --watchdog --debug-exit -p count=100 "$watchdog"
+check 'a locked watchdog cannot be stopped: 36' \
+	vm 36 --watchdog --debug-exit -p 'count=100 lock=1' "$watchdog"
+check 'a watchdog that is fed, and then no more: 36' fed
+check 'a watchdog that is stopped does nothing' guest watchdog --watchdog -p 'count=100 end=stop'
 check 'time limit of a guest that spins is 37' time_limit end=spin
 check 'time limit of a guest that halts for ever is 37' time_limit end=halt
 for signal in TERM INT; do

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "boot/x86_64/layout.h"
+#include "vmm/report.h"
 #include "vmm/x86_64/cpuid.h"
 #include "vmm/x86_64/ioapic.h"
 
@@ -245,6 +246,41 @@ void arch_vcpu_describe(const struct vcpu *v, char *buf, size_t len)
 		 "cr4 0x%llx efer 0x%llx cs 0x%x",
 		 r.rip, r.rsp, r.rflags, s.cr0, s.cr2, s.cr3, s.cr4, s.efer,
 		 s.cs.selector);
+}
+
+const char *const arch_register_names[] = {
+	"rax", "rbx",	 "rcx", "rdx", "rsi", "rdi", "rsp",	"rbp",
+	"r8",  "r9",	 "r10", "r11", "r12", "r13", "r14",	"r15",
+	"rip", "rflags", "cr0", "cr2", "cr3", "cr4", "cr8",	"efer",
+	"cs",  "ss",	 "ds",	"es",  "fs",  "gs",  "fs_base", "gs_base",
+	"tr",  "ldt",	 "gdt", "idt", NULL
+};
+_Static_assert(ARRAY_SIZE(arch_register_names) <= REPORT_MAX_REGISTERS,
+	       "a report has room for all");
+
+bool arch_vcpu_registers(const struct vcpu *v, uint64_t *ret_values)
+{
+	struct kvm_regs r;
+	struct kvm_sregs s;
+
+	if (ioctl(v->fd, KVM_GET_REGS, &r) < 0 || ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
+		return false;
+	const uint64_t values[] = {
+		r.rax,	       r.rbx,	       r.rcx,	      r.rdx,
+		r.rsi,	       r.rdi,	       r.rsp,	      r.rbp,
+		r.r8,	       r.r9,	       r.r10,	      r.r11,
+		r.r12,	       r.r13,	       r.r14,	      r.r15,
+		r.rip,	       r.rflags,       s.cr0,	      s.cr2,
+		s.cr3,	       s.cr4,	       s.cr8,	      s.efer,
+		s.cs.selector, s.ss.selector,  s.ds.selector, s.es.selector,
+		s.fs.selector, s.gs.selector,  s.fs.base,     s.gs.base,
+		s.tr.selector, s.ldt.selector, s.gdt.base,    s.idt.base,
+	};
+
+	_Static_assert(ARRAY_SIZE(values) + 1 == ARRAY_SIZE(arch_register_names),
+		       "each has a name");
+	memcpy(ret_values, values, sizeof(values));
+	return true;
 }
 
 void arch_irq(struct arch *a, unsigned gsi, bool level)
