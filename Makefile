@@ -158,7 +158,8 @@ test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
 LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers)
-DRIVERS := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon button evdev ext4
+DRIVERS := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button \
+	evdev ext4
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	@tests/setup run
 	$(call say,GUEST,$@)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/bytes.h"
 #include "base/file.h"
@@ -19,17 +20,20 @@ int boot_load(const struct gmem *mem, const struct boot_cfg *cfg,
 	const struct boot_image *kernel = &cfg->kernel;
 	unsigned char head[BOOT_HEAD_SIZE] = { 0 };
 	struct boot_state state = { 0 };
-	size_t len = sizeof(head);
 	int r;
 
+	if (kernel->fd < 0) {
+		r = boot_arch_firmware(mem, cfg, err);
+		if (r == 0)
+			*ret_state = (struct boot_state){ .mode = BOOT_RESET };
+		return r;
+	}
 	if (kernel->size == 0)
 		return err_set(err, -ENOEXEC, "kernel %s: empty file", kernel->path);
 	/* Nobody means it: most likely what wrote it has failed. */
 	if (cfg->initrd.fd >= 0 && cfg->initrd.size == 0)
 		return err_set(err, -EINVAL, "initrd %s: empty file", cfg->initrd.path);
-	if (kernel->size < len)
-		len = kernel->size;
-	r = boot_read(kernel, "kernel", 0, head, len, err);
+	r = boot_read(kernel, "kernel", 0, head, boot_head_len(kernel), err);
 	if (r < 0)
 		return r;
 	r = boot_arch_load(mem, cfg, head, &state, err);
@@ -37,6 +41,47 @@ int boot_load(const struct gmem *mem, const struct boot_cfg *cfg,
 		return r;
 	*ret_state = state;
 	return 0;
+}
+
+size_t boot_head_len(const struct boot_image *img)
+{
+	return img->size < BOOT_HEAD_SIZE ? img->size : BOOT_HEAD_SIZE;
+}
+
+int boot_rom_load(const struct boot_image *img, struct boot_rom *ret_rom,
+		  struct err *err)
+{
+	uint64_t max = boot_arch_rom_max();
+	struct boot_rom rom = { .len = align_up(img->size, PAGE_SIZE) };
+	int r;
+
+	if (img->size == 0)
+		return err_set(err, -ENOEXEC, "bios %s: empty file", img->path);
+	if (img->size > max)
+		return err_set(err, -E2BIG,
+			       "bios %s: %" PRIu64 " bytes, at most %" PRIu64
+			       " MiB fit",
+			       img->path, img->size, max / MIB);
+	rom.base = mmap(NULL, rom.len, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (rom.base == MAP_FAILED)
+		return err_sys(err, -errno, "bios %s", img->path);
+	/* Its end is what has a fixed address. */
+	r = boot_read(img, "bios", 0, rom.base + rom.len - img->size, img->size, err);
+	if (r == 0 && mprotect(rom.base, rom.len, PROT_READ) < 0)
+		r = err_sys(err, -errno, "bios %s", img->path);
+	if (r < 0)
+		boot_rom_free(&rom);
+	else
+		*ret_rom = rom;
+	return r;
+}
+
+void boot_rom_free(struct boot_rom *rom)
+{
+	if (rom->base)
+		munmap(rom->base, rom->len);
+	*rom = (struct boot_rom){ 0 };
 }
 
 int boot_refuse(const struct boot_image *kernel, const unsigned char *head,

@@ -75,6 +75,12 @@ struct dev_class {
 	size_t cfg_size;
 
 	/*
+	 * What @opts cannot say of a configuration: -EINVAL for one that makes no
+	 * sense, with a sentence. Opens nothing. NULL: nothing more.
+	 */
+	int (*check)(const void *cfg, struct err *err);
+
+	/*
 	 * Make a device. @cfg outlives it. Errors: -errno and a sentence that
 	 * names the object; nothing is left behind.
 	 */

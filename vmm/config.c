@@ -322,10 +322,16 @@ static int finish(struct parser *p, struct err *err)
 {
 	struct config *cfg = p->cfg;
 
-	if (!cfg->kernel)
+	if (!cfg->kernel && !cfg->bios)
 		return err_set(err, -EINVAL, "no kernel given");
 	if (cfg->suspended && !cfg->socket)
 		return err_set(err, -EINVAL, "--suspended: needs --socket");
+	if (cfg->bios && cfg->kernel)
+		return err_set(err, -EINVAL, "--bios: contradicts the kernel %s",
+			       cfg->kernel);
+	if (cfg->bios && cfg->initrd)
+		return err_set(err, -EINVAL,
+			       "--bios: contradicts --initrd, which needs a kernel");
 	if (cfg->disable_sandbox && cfg->require_sandbox)
 		return err_set(err, -EINVAL,
 			       "--require-sandbox: contradicts --disable-sandbox");
@@ -344,6 +350,21 @@ static int finish(struct parser *p, struct err *err)
 			return -ENOMEM;
 	}
 	return finish_serials(cfg, err);
+}
+
+static int check_devices(const struct config *cfg, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < cfg->n_devices; i++) {
+		const struct dev_class *c = cfg->devices[i].class;
+
+		if (c->check)
+			r = c->check(cfg->devices[i].cfg, err);
+		if (r < 0)
+			err_prefix(err, r, "--%s", c->name);
+	}
+	return r;
 }
 
 static int check_memory(const struct config *cfg, struct err *err)
@@ -371,6 +392,8 @@ int config_parse(struct config *cfg, char **args, struct err *err)
 	r = parse_args(&p, err);
 	if (r == 0)
 		r = finish(&p, err);
+	if (r == 0)
+		r = check_devices(cfg, err);
 	return r < 0 ? r : check_memory(cfg, err);
 }
 

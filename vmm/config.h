@@ -30,7 +30,8 @@ struct config_device {
 };
 
 struct config {
-	char *kernel, *initrd, *name, *socket, *status_fd;
+	char *kernel, *initrd, *bios; /* kernel or bios */
+	char *name, *socket, *status_fd;
 	struct opt_list params;
 	struct {
 		uint64_t num_cores;

@@ -11,7 +11,6 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "devices/chardev.h"
-#include "virtio/balloon.h"
 #include "vmm/arch.h"
 
 /* --- before the fork ----------------------------------------------------- */
@@ -172,9 +171,9 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->cfg = cfg;
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
-	m->kernel.fd = m->initrd.fd = m->signal_fd = m->timer_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = -1;
+	m->signal_fd = m->timer_fd = m->panic_fd = -1;
 	m->control_fd = m->control_name.dir_fd = m->proc_fd = -1;
-	m->panic_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);
@@ -195,8 +194,10 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		r = loop_new(&m->loop, err);
 	if (r == 0)
 		r = config_cmdline(cfg, &m->cmdline, err);
-	if (r == 0)
+	if (r == 0 && cfg->kernel)
 		r = open_image("kernel", cfg->kernel, &m->kernel, err);
+	if (r == 0 && cfg->bios)
+		r = open_image("bios", cfg->bios, &m->bios, err);
 	if (r == 0 && cfg->initrd)
 		r = open_image("initrd", cfg->initrd, &m->initrd, err);
 	if (r == 0)
@@ -306,6 +307,7 @@ static int map_memory(const struct config *cfg, struct gmem *mem, struct err *er
 int machine_load(struct machine *m, struct err *err)
 {
 	struct host *h = &m->host;
+	struct kvm_slot slots[ARCH_MAX_SLOTS];
 	struct boot_state state;
 	struct boot_cfg boot = {
 		.kernel = m->kernel,
@@ -321,9 +323,12 @@ int machine_load(struct machine *m, struct err *err)
 		r = kvm_create(&h->kvm, ARCH_IRQ_PINS, err);
 	if (r == 0)
 		r = arch_vm_init(h->arch, &h->mem, boot.n_cpus, err);
+	if (r == 0 && m->bios.fd >= 0)
+		r = boot_rom_load(&m->bios, &m->rom, err);
 	/* Memory before vCPUs, and both before any ioeventfd: see design notes. */
 	if (r == 0)
-		r = kvm_add_memory(&h->kvm, &h->mem, err);
+		r = kvm_add_memory(&h->kvm, slots, arch_slots(&h->mem, &m->rom, slots),
+				   err);
 	if (r == 0)
 		r = boot_load(&h->mem, &boot, &state, err);
 	if (r == 0)
@@ -334,8 +339,9 @@ int machine_load(struct machine *m, struct err *err)
 		return r;
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
+	cleanup_close(&m->bios.fd);
 	cleanup_close(&h->kvm.dev_fd);
-	m->kernel.fd = m->initrd.fd = h->kvm.dev_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = h->kvm.dev_fd = -1;
 	return 0;
 }
 
@@ -365,6 +371,8 @@ void machine_free(struct machine *m)
 	cleanup_close(&m->control_fd);
 	cleanup_close(&m->proc_fd);
 	machine_cleanup(m);
+	cleanup_close(&m->bios.fd);
+	boot_rom_free(&m->rom);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
 	cleanup_close(&m->panic_fd);

@@ -22,7 +22,8 @@ struct machine {
 	struct host host;
 	struct loop *loop;
 	struct report *report;
-	struct boot_image kernel, initrd;
+	struct boot_image kernel, initrd, bios;
+	struct boot_rom rom;
 	char *cmdline;
 
 	/* Consoles, in the order of --serial. */

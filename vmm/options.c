@@ -42,6 +42,11 @@ const struct opt config_opts[] = {
 	  .arg = "FILE",
 	  .offset = offsetof(struct config, initrd),
 	  .help = "initial RAM disk" },
+	{ .key = "bios",
+	  .type = OPT_STR,
+	  .arg = "FILE",
+	  .offset = offsetof(struct config, bios),
+	  .help = "firmware to start instead of a kernel: a flat image that ends at 4 GiB" },
 	{ .key = "params",
 	  .letter = 'p',
 	  .type = OPT_LIST,
@@ -221,7 +226,8 @@ void config_help(FILE *out)
 {
 	fprintf(out,
 		"Usage: vmm run [OPTION]... KERNEL\n"
-		"Boot KERNEL, a bzImage or an ELF vmlinux, in a VM.\n\n"
+		"       vmm run [OPTION]... --bios FILE\n"
+		"Boot KERNEL, a bzImage, an ELF vmlinux or a Multiboot kernel, in a VM.\n\n"
 		"A file may be given as /proc/self/fd/N: the descriptor N that vmm inherits.\n\n");
 	opt_help_options(config_opts, out, 2);
 	for (size_t i = 0; config_classes[i]; i++) {

@@ -67,6 +67,15 @@ RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_CALL)
 RULE_EQ(M | V, ioctl, 1, VHOST_GET_VRING_BASE)
 RULE_EQ(M | V, ioctl, 1, VHOST_VSOCK_SET_RUNNING)
 
+/*
+ * Network: packets, and what the driver can do, told to the tap when it starts the
+ * device or stops it. vhost-net's complaints come to the worker.
+ */
+RULE(W, readv)
+RULE_EQ(M | V | W, ioctl, 1, TUNSETOFFLOAD)
+RULE_EQ(M | V | W, ioctl, 1, VHOST_NET_SET_BACKEND)
+RULE_EQ(W, ioctl, 1, VHOST_GET_VRING_BASE)
+
 /* Console input from a file or after a while, and virtio-rng. */
 RULE(M | V, timerfd_settime) /* V: the grace after a panic, and the watchdog */
 RULE(M, timerfd_gettime) /* the watchdog, suspended */
