@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "boot/arch.h"
+#include "boot/key_block.h"
 
 #define PAGE_SIZE 4096u
 #define MIB (1u << 20)
@@ -48,11 +49,33 @@ size_t boot_head_len(const struct boot_image *img)
 	return img->size < BOOT_HEAD_SIZE ? img->size : BOOT_HEAD_SIZE;
 }
 
+/* Memory for the guest to read, still empty and writable. */
+static int rom_new(uint64_t len, struct boot_rom *ret_rom, const char *what,
+		   struct err *err)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
+
+	if (p == MAP_FAILED)
+		return err_sys(err, -errno, "%s", what);
+	*ret_rom = (struct boot_rom){ p, len };
+	return 0;
+}
+
+/* From now on it is only read, whatever @r says of how it was filled. */
+static int rom_seal(struct boot_rom *rom, int r, const char *what, struct err *err)
+{
+	if (r == 0 && mprotect(rom->base, rom->len, PROT_READ) < 0)
+		r = err_sys(err, -errno, "%s", what);
+	if (r < 0)
+		boot_rom_free(rom);
+	return r;
+}
+
 int boot_rom_load(const struct boot_image *img, struct boot_rom *ret_rom,
 		  struct err *err)
 {
 	uint64_t max = boot_arch_rom_max();
-	struct boot_rom rom = { .len = align_up(img->size, PAGE_SIZE) };
 	int r;
 
 	if (img->size == 0)
@@ -62,19 +85,42 @@ int boot_rom_load(const struct boot_image *img, struct boot_rom *ret_rom,
 			       "bios %s: %" PRIu64 " bytes, at most %" PRIu64
 			       " MiB fit",
 			       img->path, img->size, max / MIB);
-	rom.base = mmap(NULL, rom.len, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (rom.base == MAP_FAILED)
-		return err_sys(err, -errno, "bios %s", img->path);
-	/* Its end is what has a fixed address. */
-	r = boot_read(img, "bios", 0, rom.base + rom.len - img->size, img->size, err);
-	if (r == 0 && mprotect(rom.base, rom.len, PROT_READ) < 0)
-		r = err_sys(err, -errno, "bios %s", img->path);
+	r = rom_new(align_up(img->size, PAGE_SIZE), ret_rom, "bios", err);
 	if (r < 0)
-		boot_rom_free(&rom);
-	else
-		*ret_rom = rom;
-	return r;
+		return r;
+	/* Its end is what has a fixed address. */
+	r = boot_read(img, "bios", 0, ret_rom->base + ret_rom->len - img->size,
+		      img->size, err);
+	return rom_seal(ret_rom, r, "bios", err);
+}
+
+int boot_trust_load(const struct boot_trust *trust, struct boot_rom *ret_page,
+		    struct err *err)
+{
+	const struct boot_image *img = &trust->key;
+	struct key_block *block;
+	int r;
+
+	_Static_assert(sizeof(*block) <= PAGE_SIZE, "key block");
+	r = rom_new(PAGE_SIZE, ret_page, "bios key", err);
+	if (r < 0)
+		return r;
+	block = (struct key_block *)ret_page->base;
+	*block = (struct key_block){
+		.magic = KEY_BLOCK_MAGIC,
+		.unlocked = trust->unlocked,
+		.rollback_index = trust->rollback_index,
+	};
+	if (img->fd >= 0 && (img->size == 0 || img->size > sizeof(block->key)))
+		r = err_set(err, -EINVAL,
+			    "bios key %s: %" PRIu64 " bytes; a public key of AVB's, as"
+			    " avbtool extract_public_key writes it, has 520 or 1032",
+			    img->path, img->size);
+	else if (img->fd >= 0)
+		r = boot_read(img, "bios key", 0, block->key, img->size, err);
+	if (r == 0 && img->fd >= 0)
+		block->size = (uint32_t)img->size;
+	return rom_seal(ret_page, r, "bios key", err);
 }
 
 void boot_rom_free(struct boot_rom *rom)

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -65,3 +66,15 @@ struct boot_rom {
 int boot_rom_load(const struct boot_image *img, struct boot_rom *ret_rom,
 		  struct err *err);
 void boot_rom_free(struct boot_rom *rom); /* harmless on zeroes */
+
+/* Whom firmware may trust. */
+struct boot_trust {
+	struct boot_image key; /* fd -1: nobody */
+	uint64_t rollback_index;
+	bool unlocked;
+};
+
+/* Make the page with a struct key_block (boot/key_block.h). Errors: as
+ * boot_rom_load()'s. */
+int boot_trust_load(const struct boot_trust *trust, struct boot_rom *ret_page,
+		    struct err *err);

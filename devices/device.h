@@ -155,6 +155,14 @@ struct dev_host_ops {
 	int (*pci_add)(void *ctx, struct pci_func *func, struct err *err);
 
 	/*
+	 * Before the process is jailed: somebody outside who will connect to the Unix
+	 * sockets PREFIX_PORT, by the protocol of devices/connector.h over *@ret_fd,
+	 * and removes the file @made (NULL: none) when the VM has ended.
+	 */
+	int (*connector)(void *ctx, const char *prefix, const char *made, int *ret_fd,
+			 struct err *err);
+
+	/*
 	 * The guest has panicked: whatever else it does, the VM ends by VM_END_PANIC,
 	 * and soon unless the guest @handles that itself.
 	 */

@@ -324,14 +324,16 @@ static int finish(struct parser *p, struct err *err)
 
 	if (!cfg->kernel && !cfg->bios)
 		return err_set(err, -EINVAL, "no kernel given");
-	if (cfg->suspended && !cfg->socket)
-		return err_set(err, -EINVAL, "--suspended: needs --socket");
 	if (cfg->bios && cfg->kernel)
 		return err_set(err, -EINVAL, "--bios: contradicts the kernel %s",
 			       cfg->kernel);
 	if (cfg->bios && cfg->initrd)
 		return err_set(err, -EINVAL,
 			       "--bios: contradicts --initrd, which needs a kernel");
+	if (!cfg->bios && (cfg->bios_key.path || cfg->bios_key.unlocked))
+		return err_set(err, -EINVAL, "--bios-key: needs --bios");
+	if (cfg->suspended && !cfg->socket)
+		return err_set(err, -EINVAL, "--suspended: needs --socket");
 	if (cfg->disable_sandbox && cfg->require_sandbox)
 		return err_set(err, -EINVAL,
 			       "--require-sandbox: contradicts --disable-sandbox");

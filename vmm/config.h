@@ -29,9 +29,15 @@ struct config_device {
 	void *cfg; /* as its class says; NULL: it has none */
 };
 
+struct bios_key_cfg {
+	char *path;
+	uint64_t rollback_index;
+	bool unlocked;
+};
+
 struct config {
-	char *kernel, *initrd, *bios; /* kernel or bios */
-	char *name, *socket, *status_fd;
+	char *kernel, *initrd, *bios, *name, *status_fd, *socket; /* kernel or bios */
+	struct bios_key_cfg bios_key;
 	struct opt_list params;
 	struct {
 		uint64_t num_cores;
@@ -45,6 +51,7 @@ struct config {
 	int log_level;
 	uint64_t timeout; /* seconds; 0: none */
 	bool suspended, disable_sandbox, require_sandbox;
+	char *gdb, *dump_on_panic;
 
 	/* In the order of config_classes, then of the command line. */
 	size_t n_devices;

@@ -12,9 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/opt.h"
 #include "base/unix.h"
 #include "vmm/control_proto.h"
@@ -67,6 +69,10 @@ static const struct command commands[] = {
 	  .kind = CONTROL_DISK_RESIZE,
 	  .numbers = { "INDEX", "BYTES" },
 	  .help = "Change the size of a disk; they count from 0, in the order of --block." },
+	{ .name = "dump",
+	  .kind = CONTROL_DUMP,
+	  .help = "Write the guest's memory and registers to FILE, an ELF core for crash(8) and gdb(1);\n"
+		  "the guest stands still meanwhile." },
 	{ .name = "status",
 	  .flag = "--json",
 	  .kind = CONTROL_STATUS,
@@ -80,6 +86,12 @@ static const struct command *find(const char *name)
 		if (!strcmp(commands[i].name, name))
 			return &commands[i];
 	return NULL;
+}
+
+/* Behind the socket; the VM writes it, however long that takes. */
+static bool takes_file(const struct command *c)
+{
+	return c->kind == CONTROL_DUMP;
 }
 
 bool control_client_knows(const char *name)
@@ -96,7 +108,7 @@ static void print_usage(const struct command *c, FILE *out)
 		fprintf(out, " [%s]", c->flag);
 	for (size_t i = 0; i < ARRAY_SIZE(c->numbers) && c->numbers[i]; i++)
 		fprintf(out, " %s", c->numbers[i]);
-	fprintf(out, " SOCKET\n");
+	fprintf(out, " SOCKET%s\n", takes_file(c) ? " FILE" : "");
 }
 
 /* --- arguments ------------------------------------------------------------- */
@@ -104,7 +116,7 @@ static void print_usage(const struct command *c, FILE *out)
 struct invocation {
 	const struct command *command;
 	struct control_request request;
-	const char *socket;
+	const char *socket, *file;
 	bool flag, help;
 };
 
@@ -136,6 +148,10 @@ static int parse_positional(struct invocation *v, char *const *args, struct err 
 	if (!*args)
 		return err_set(err, -EINVAL, "no SOCKET given");
 	v->socket = *args++;
+	if (takes_file(c) && !*args)
+		return err_set(err, -EINVAL, "no FILE given");
+	if (takes_file(c))
+		v->file = *args++;
 	if (*args)
 		return err_set(err, -EINVAL, "%s: one argument too many", *args);
 	v->request = (struct control_request){
@@ -213,9 +229,41 @@ static void print_reply(const struct invocation *v, json_t *reply)
 	}
 }
 
+/* Say it, with the descriptor @pass unless that is -1. */
+static int send_with(int fd, char *text, int pass)
+{
+	union {
+		struct cmsghdr head;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} c = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+			  .cmsg_level = SOL_SOCKET,
+			  .cmsg_type = SCM_RIGHTS } };
+	struct iovec iov = { .iov_base = text, .iov_len = strlen(text) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	memcpy(CMSG_DATA(&c.head), &pass, sizeof(pass));
+	if (pass >= 0) {
+		msg.msg_control = c.buf;
+		msg.msg_controllen = sizeof(c.buf);
+	}
+	return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* What the guest knows goes to its owner only. */
+static int open_file(const char *path, struct err *err)
+{
+	mode_t mask = umask(077);
+	int fd = file_open("file", path, O_WRONLY | O_CREAT | O_TRUNC, err);
+
+	umask(mask);
+	return fd;
+}
+
 static int ask(const struct invocation *v, json_t **ret_reply, struct err *err)
 {
-	AUTO_CLOSE int fd = unix_connect(v->socket, SOCK_SEQPACKET, ANSWER_S, err);
+	AUTO_CLOSE int fd = unix_connect(v->socket, SOCK_SEQPACKET,
+					 v->file ? 0 : ANSWER_S, err);
+	AUTO_CLOSE int file = -1;
 	AUTO_FREE char *text = control_print(&v->request);
 	AUTO_FREE char *answer = malloc(CONTROL_MAX_PACKET);
 	ssize_t n;
@@ -225,8 +273,14 @@ static int ask(const struct invocation *v, json_t **ret_reply, struct err *err)
 		return fd;
 	if (!text || !answer)
 		return err_sys(err, -ENOMEM, "%s", v->socket);
-	if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
-		return err_sys(err, -errno, "%s", v->socket);
+	if (v->file) {
+		file = open_file(v->file, err);
+		if (file < 0)
+			return file;
+	}
+	r = send_with(fd, text, file);
+	if (r < 0)
+		return err_sys(err, r, "%s", v->socket);
 	n = recv(fd, answer, CONTROL_MAX_PACKET, 0);
 	if (n == 0)
 		return err_set(err, -ECONNRESET, "%s: the VM has ended", v->socket);

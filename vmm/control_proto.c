@@ -91,6 +91,7 @@ static const struct {
 	{ "ResumeVm", CONTROL_RESUME_VM, NULL },
 	{ "BalloonCommand", CONTROL_BALLOON_STATS, parse_balloon },
 	{ "DiskCommand", CONTROL_DISK_RESIZE, parse_disk },
+	{ "Dump", CONTROL_DUMP, NULL },
 	{ "VcpuPidTid", CONTROL_VCPU_PID_TID, NULL },
 	{ "GetVmDescriptor", CONTROL_VM_DESCRIPTOR, NULL },
 	{ "Status", CONTROL_STATUS, NULL },

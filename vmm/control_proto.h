@@ -1,6 +1,6 @@
 /*
  * The control protocol: what travels over a VM's control socket. It is crosvm's, as far
- * as this machine has what a request asks for, and Status, which is ours. Pure: no
+ * as this machine has what a request asks for; Dump and Status are ours. Pure: no
  * socket, no machine; servers and clients both include it.
  *
  * A SOCK_SEQPACKET unix socket; each packet is one JSON value of at most
@@ -17,6 +17,7 @@
  *   {"BalloonCommand":"Stats"}
  *   {"DiskCommand":{"disk_index":I,"command":{"Resize":{"new_size":N}}}}
  *                     disks count from 0, in the order of the command line
+ *   "Dump"            write a crash dump to the descriptor that comes along
  *   "VcpuPidTid"      which threads of the host run the vCPUs
  *   "GetVmDescriptor", "Status"   what the VM is and does
  *
@@ -61,6 +62,7 @@ enum control_kind {
 	CONTROL_BALLOON_ADJUST,
 	CONTROL_BALLOON_STATS,
 	CONTROL_DISK_RESIZE,
+	CONTROL_DUMP,
 	CONTROL_VCPU_PID_TID,
 	CONTROL_VM_DESCRIPTOR,
 	CONTROL_STATUS,

@@ -11,7 +11,9 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "devices/chardev.h"
+#include "virtio/balloon.h"
 #include "vmm/arch.h"
+#include "vmm/gdb.h"
 
 /* --- before the fork ----------------------------------------------------- */
 
@@ -171,8 +173,8 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->cfg = cfg;
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
-	m->kernel.fd = m->initrd.fd = m->bios.fd = -1;
-	m->signal_fd = m->timer_fd = m->panic_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = m->trust.key.fd = -1;
+	m->signal_fd = m->timer_fd = m->dump_fd = m->panic_fd = -1;
 	m->control_fd = m->control_name.dir_fd = m->proc_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
@@ -198,8 +200,16 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		r = open_image("kernel", cfg->kernel, &m->kernel, err);
 	if (r == 0 && cfg->bios)
 		r = open_image("bios", cfg->bios, &m->bios, err);
+	if (r == 0 && cfg->bios_key.path)
+		r = open_image("bios key", cfg->bios_key.path, &m->trust.key, err);
+	m->trust.rollback_index = cfg->bios_key.rollback_index;
+	m->trust.unlocked = cfg->bios_key.unlocked;
 	if (r == 0 && cfg->initrd)
 		r = open_image("initrd", cfg->initrd, &m->initrd, err);
+	if (r == 0 && cfg->dump_on_panic)
+		r = machine_dump_open(m, err);
+	if (r == 0 && cfg->gdb)
+		r = gdb_open(cfg->gdb, &m->gdb, err);
 	if (r == 0)
 		r = kvm_open(&m->host.kvm, err);
 	if (r == 0)
@@ -239,6 +249,16 @@ bool machine_wants_terminal(const struct machine *m)
 			return true;
 	}
 	return false;
+}
+
+bool machine_is_jailed(const struct machine *m)
+{
+	return !m->cfg->disable_sandbox;
+}
+
+pid_t machine_broker(const struct machine *m)
+{
+	return m->host.broker;
 }
 
 /* --- in the VM's process ------------------------------------------------- */
@@ -325,10 +345,12 @@ int machine_load(struct machine *m, struct err *err)
 		r = arch_vm_init(h->arch, &h->mem, boot.n_cpus, err);
 	if (r == 0 && m->bios.fd >= 0)
 		r = boot_rom_load(&m->bios, &m->rom, err);
+	if (r == 0 && m->bios.fd >= 0)
+		r = boot_trust_load(&m->trust, &m->key, err);
 	/* Memory before vCPUs, and both before any ioeventfd: see design notes. */
 	if (r == 0)
-		r = kvm_add_memory(&h->kvm, slots, arch_slots(&h->mem, &m->rom, slots),
-				   err);
+		r = kvm_add_memory(&h->kvm, slots,
+				   arch_slots(&h->mem, &m->rom, &m->key, slots), err);
 	if (r == 0)
 		r = boot_load(&h->mem, &boot, &state, err);
 	if (r == 0)
@@ -340,8 +362,10 @@ int machine_load(struct machine *m, struct err *err)
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
 	cleanup_close(&m->bios.fd);
+	cleanup_close(&m->trust.key.fd);
 	cleanup_close(&h->kvm.dev_fd);
-	m->kernel.fd = m->initrd.fd = m->bios.fd = h->kvm.dev_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = m->trust.key.fd = -1;
+	h->kvm.dev_fd = -1;
 	return 0;
 }
 
@@ -368,11 +392,15 @@ void machine_free(struct machine *m)
 		chardev_close(m->chardevs[i]);
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
+	cleanup_close(&m->bios.fd);
+	cleanup_close(&m->trust.key.fd);
+	boot_rom_free(&m->rom);
+	boot_rom_free(&m->key);
+	gdb_close(m->gdb);
+	cleanup_close(&m->dump_fd);
 	cleanup_close(&m->control_fd);
 	cleanup_close(&m->proc_fd);
 	machine_cleanup(m);
-	cleanup_close(&m->bios.fd);
-	boot_rom_free(&m->rom);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
 	cleanup_close(&m->panic_fd);

@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "vmm/config.h"
 #include "vmm/report.h"
 
@@ -31,6 +33,12 @@ int machine_load(struct machine *m, struct err *err);
 int machine_run(struct machine *m, struct machine_result *ret_result, struct err *err);
 void machine_free(struct machine *m); /* takes NULL */
 
+/* What it tells of its end; from machine_new() on. */
+struct report *machine_report(const struct machine *m);
+
+/* The host has asked the guest to power off: if it does, that was the host's wish. */
+void machine_host_asked(struct machine *m);
+
 /*
  * What is to be removed when the VM's process has ended, by the process that outlives
  * it: the descriptor that this needs (-1: there is nothing), and the removal.
@@ -38,14 +46,16 @@ void machine_free(struct machine *m); /* takes NULL */
 int machine_cleanup_fd(const struct machine *m);
 void machine_cleanup(struct machine *m);
 
-/* What it tells of its end; from machine_new() on. */
-struct report *machine_report(const struct machine *m);
-
-/* The host has asked the guest to power off: if it does, that was the host's wish. */
-void machine_host_asked(struct machine *m);
-
 /* Whether a console reads the terminal on stdin. */
 bool machine_wants_terminal(const struct machine *m);
+
+bool machine_is_jailed(const struct machine *m); /* unless --disable-sandbox */
+pid_t machine_broker(const struct machine *m); /* a child of this process, or 0 */
+/*
+ * Write a crash dump (vmm/core.h) to @fd, which stays the caller's; the guest stands
+ * still meanwhile. A signal and the time limit end it early. Main thread.
+ */
+int machine_dump(struct machine *m, int fd, struct err *err);
 
 /*
  * The guest says that it panicked. Whatever it does next ends the VM by VM_END_PANIC,

@@ -45,15 +45,26 @@ static unsigned count_devices(const struct machine *m, const struct dev_class *c
 
 /* --- standing still -------------------------------------------------------- */
 
-static void pause_devices(struct machine *m, enum dev_pause how)
+/* As the control socket wants it, or the debugger, which never wants more than still.
+ */
+static void pause_devices(struct machine *m)
 {
+	enum dev_pause how = m->pause;
+
+	if (how == DEV_RUNS && m->debugged)
+		how = DEV_STILL;
 	for (size_t i = 0; i < m->n_devices; i++) {
 		struct device *dev = m->devices[i].dev;
 
 		if (dev->class->pause)
 			dev->class->pause(dev, how);
 	}
-	m->pause = how;
+}
+
+void machine_debugged(struct machine *m, bool stopped)
+{
+	m->debugged = stopped;
+	pause_devices(m);
 }
 
 void machine_pause(struct machine *m, enum dev_pause how)
@@ -64,7 +75,8 @@ void machine_pause(struct machine *m, enum dev_pause how)
 		return;
 	if (was == DEV_RUNS)
 		vcpu_pause(&m->shared, m->vcpus, m->n_vcpus);
-	pause_devices(m, how);
+	m->pause = how;
+	pause_devices(m);
 	if (how == DEV_RUNS)
 		vcpu_resume(&m->shared);
 }
@@ -74,9 +86,10 @@ void machine_begin(struct machine *m)
 	m->started_ms = clock_ms();
 	/* The gate is closed from the start. */
 	if (m->cfg->suspended)
-		pause_devices(m, DEV_STILL);
+		m->pause = DEV_STILL;
 	else
 		vcpu_resume(&m->shared);
+	pause_devices(m);
 }
 
 /* --- threads --------------------------------------------------------------- */
@@ -219,6 +232,10 @@ static int carry_out(struct machine *m, struct control_request *q, json_t **ret_
 		return 0;
 	case CONTROL_DISK_RESIZE:
 		return resize_disk(m, q, err);
+	case CONTROL_DUMP:
+		if (q->fd < 0)
+			return err_set(err, -EBADF, "a dump needs a descriptor");
+		return machine_dump(m, q->fd, err);
 	case CONTROL_VCPU_PID_TID:
 		return reply_ids(m, ret_reply, err);
 	case CONTROL_VM_DESCRIPTOR:

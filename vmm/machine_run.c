@@ -13,6 +13,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "vmm/arch.h"
+#include "vmm/exit.h"
+#include "vmm/gdb.h"
 #include "vmm/jail.h"
 
 /* How long to wait at the end for a reader that does not read. */
@@ -223,6 +225,8 @@ static void post_mortem(struct machine *m)
 	for (unsigned i = 0; i < m->n_vcpus && i < REPORT_MAX_VCPUS; i++)
 		if (arch_vcpu_registers(&m->vcpus[i], r->registers[i]))
 			r->n_vcpus = i + 1;
+	if (m->result.end == VM_END_PANIC && m->dump_fd >= 0)
+		machine_dump_panic(m);
 }
 
 /* Stop the guest, then the devices, then write out what consoles still hold. */
@@ -235,6 +239,7 @@ static void stop(struct machine *m)
 	vcpu_stop(&m->shared, m->vcpus, m->n_vcpus);
 	if (m->result.end == VM_END_CRASH || m->result.end == VM_END_PANIC)
 		post_mortem(m);
+	gdb_ended(m->gdb, exit_status(m->result.end, m->result.detail));
 	for (size_t i = 0; i < m->n_devices; i++) {
 		struct host_device *d = &m->devices[i];
 
@@ -256,10 +261,12 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 
 	if (r == 0)
 		r = watch_timeout(m, err);
-	if (r == 0)
-		r = machine_control_start(m, err);
+	if (r == 0 && m->gdb)
+		r = gdb_start(m->gdb, m, err);
 	if (r == 0)
 		r = watch_panic(m, err);
+	if (r == 0)
+		r = machine_control_start(m, err);
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_process(m->cfg->require_sandbox, err);
 	if (r == 0)

@@ -21,9 +21,10 @@ struct machine {
 	const struct config *cfg;
 	struct host host;
 	struct loop *loop;
-	struct report *report;
 	struct boot_image kernel, initrd, bios;
-	struct boot_rom rom;
+	struct boot_trust trust;
+	struct boot_rom rom, key;
+	struct report *report;
 	char *cmdline;
 
 	/* Consoles, in the order of --serial. */
@@ -43,6 +44,9 @@ struct machine {
 	struct vcpu *vcpus;
 	struct vcpu_shared shared;
 
+	struct gdb *gdb; /* NULL: nobody may debug it */
+	int dump_fd; /* --dump-on-panic; -1 */
+
 	int signal_fd, timer_fd, panic_fd;
 
 	/* The control socket: machine_control.c; main thread. */
@@ -55,6 +59,7 @@ struct machine {
 	unsigned n_known; /* atomic: those that do */
 	uint64_t started_ms;
 	enum dev_pause pause;
+	bool debugged; /* gdb keeps the guest still */
 
 	pthread_mutex_t end_lock; /* all below */
 	bool panic_ends; /* panic_fd is set */
@@ -76,5 +81,13 @@ void machine_find_ids(struct machine *m, struct vcpu *v);
 /* The guest's first step, unless it is to stand still. */
 void machine_begin(struct machine *m);
 
+/* gdb has stopped all vCPUs, or lets them go: devices hear of it. Main thread. */
+void machine_debugged(struct machine *m, bool stopped);
+
 /* Let guest and devices stand still or go on; any state from any other. Main thread. */
 void machine_pause(struct machine *m, enum dev_pause how);
+
+/* machine_dump.c: open what --dump-on-panic names; and, when all vCPUs stand still, use
+ * it. */
+int machine_dump_open(struct machine *m, struct err *err);
+void machine_dump_panic(struct machine *m);

@@ -44,6 +44,7 @@ static const char usage[] =
 	"       vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
 	"                                    make a disk of files as partitions\n"
 	"       vmm stop|suspend|resume|powerbtn|balloon|balloon_stats|disk|status ... SOCKET\n"
+	"       vmm dump SOCKET FILE\n"
 	"                                    command a running VM; each has a --help\n"
 	"       vmm --version\n";
 
@@ -128,8 +129,9 @@ static int run(const struct config *cfg, int null_fd, int status_fd,
 	if (r == 0) {
 		vm.arg = m;
 		vm.terminal = machine_wants_terminal(m);
-		vm.keep_fd = machine_cleanup_fd(m);
+		vm.broker = machine_broker(m);
 		vm.report = machine_report(m);
+		vm.keep_fd = machine_cleanup_fd(m);
 		r = supervise(&vm, ret_death, err);
 	}
 	if (m)

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "vmm/report.h"
@@ -15,6 +16,7 @@ struct supervised {
 	int (*run)(void *arg); /* in the child; returns its exit status */
 	void *arg;
 	int null_fd; /* of /dev/null */
+	pid_t broker; /* ends after the child, and is waited for; 0: none */
 	int keep_fd; /* this process keeps it, and only this one; -1 */
 	bool terminal; /* the child reads the terminal: make it raw */
 	uint64_t limit; /* seconds; 0: none. The child keeps it; we see to it. */
@@ -26,7 +28,7 @@ struct supervised {
  * Fork; the child runs @s->run. It dies with this process, and starts with
  * SIGTERM, SIGINT, SIGHUP and SIGQUIT blocked (to be read from a signalfd) and without
  * stdin and stdout. Returns 0 when it has ended, or -errno when there is no child.
- * Every other file descriptor of this process but @s->status_fd and @s->keep_fd is
- * closed.
+ * Every other file descriptor of this process is closed, but for @s->status_fd and
+ * @s->keep_fd.
  */
 int supervise(const struct supervised *s, struct death *ret_death, struct err *err);

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "vmm/arch.h"
+#include "vmm/arch_debug.h"
 
 /* Makes KVM_RUN return; sent to vCPU threads only. */
 #define KICK_SIGNAL SIGUSR1
@@ -97,6 +98,15 @@ static void on_system_event(struct vcpu *v)
 	end_crash(v, "unknown system event");
 }
 
+/* It has met what the debugger waits for, and must not go on by itself. */
+static void on_debug(struct vcpu *v)
+{
+	v->hit = true;
+	v->hit_points |= arch_debug_exit(v);
+	__atomic_store_n(&v->held, true, __ATOMIC_RELEASE);
+	v->shared->debug(v->shared->ctx, v);
+}
+
 static void handle_exit(struct vcpu *v)
 {
 	struct vcpu_shared *s = v->shared;
@@ -113,6 +123,11 @@ static void handle_exit(struct vcpu *v)
 				 run->mmio.len);
 		return;
 	case KVM_EXIT_INTR:
+		return;
+	case KVM_EXIT_DEBUG:
+		if (!s->debug)
+			break;
+		on_debug(v);
 		return;
 	case KVM_EXIT_SYSTEM_EVENT:
 		on_system_event(v);
@@ -150,10 +165,12 @@ static void settle(struct vcpu *v)
 	} while (r == 0 && !__atomic_load_n(&v->shared->stop, __ATOMIC_ACQUIRE));
 }
 
-static void wait_at_gate(struct vcpu_shared *s)
+static void wait_at_gate(struct vcpu *v)
 {
+	struct vcpu_shared *s = v->shared;
+
 	AUTO_LOCK(&s->lock);
-	while (s->closed && !s->stop)
+	while ((s->closed || v->held) && !__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE))
 		pthread_cond_wait(&s->gate, &s->lock);
 	s->inside++;
 }
@@ -175,7 +192,8 @@ static void run_guest(struct vcpu *v)
 		__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_RELAXED);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		if (__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE) ||
-		    __atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
+		    __atomic_load_n(&s->closed, __ATOMIC_ACQUIRE) ||
+		    __atomic_load_n(&v->held, __ATOMIC_ACQUIRE))
 			return;
 		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
 			handle_exit(v);
@@ -203,7 +221,7 @@ static void *vcpu_thread(void *arg)
 	if (s->enter(s->ctx, v) < 0)
 		return NULL;
 	while (!__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) {
-		wait_at_gate(s);
+		wait_at_gate(v);
 		run_guest(v);
 		if (!__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE))
 			settle(v);
@@ -253,6 +271,11 @@ void vcpu_resume(struct vcpu_shared *shared)
 	AUTO_LOCK(&shared->lock);
 	__atomic_sub_fetch(&shared->closed, 1, __ATOMIC_SEQ_CST);
 	pthread_cond_broadcast(&shared->gate);
+}
+
+void vcpu_hold(struct vcpu *v, bool held)
+{
+	__atomic_store_n(&v->held, held, __ATOMIC_RELEASE);
 }
 
 void vcpu_stop(struct vcpu_shared *shared, struct vcpu *vcpus, unsigned n)

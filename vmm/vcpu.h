@@ -30,6 +30,8 @@ struct vcpu_shared {
 	/* First thing on the new thread: put it in its jail; <0: it has ended the VM.
 	 */
 	int (*enter)(void *ctx, struct vcpu *v);
+	/* The vCPU is held, and has a hit for the debugger; its thread. NULL: none. */
+	void (*debug)(void *ctx, struct vcpu *v);
 
 	pthread_mutex_t lock; /* all below, but for reading the atomic ones */
 	pthread_cond_t gate; /* closed or inside has changed */
@@ -45,6 +47,11 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool started;
+	bool held; /* atomic; it alone stays out of the guest: see vcpu_hold() */
+	/* It has met something; which break- and watchpoints, as bits. For the
+	 * debugger, which looks while the gate is closed. */
+	bool hit;
+	unsigned hit_points;
 	int pid, tid; /* as the host sees them, once it has passed enter() */
 };
 
@@ -62,6 +69,9 @@ void vcpu_pause(struct vcpu_shared *shared, const struct vcpu *vcpus, unsigned n
 
 /* The first call starts the guest. */
 void vcpu_resume(struct vcpu_shared *shared);
+
+/* Keep one vCPU out, or no more, when the gate opens. While it is closed. */
+void vcpu_hold(struct vcpu *v, bool held);
 
 /* Stop them all and wait for their threads; no guest code runs afterwards. */
 void vcpu_stop(struct vcpu_shared *shared, struct vcpu *vcpus, unsigned n);

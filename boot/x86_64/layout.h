@@ -34,6 +34,7 @@
 #define LAYOUT_LAPIC 0xfee00000u
 #define LAYOUT_IDENTITY_MAP 0xfeffc000u /* KVM on old Intel CPUs */
 #define LAYOUT_TSS 0xfeffd000u
+#define LAYOUT_FIRMWARE_KEY 0xfe000000u /* struct key_block, one page */
 #define LAYOUT_ROM_MAX 0x1000000u /* firmware ends at LAYOUT_HOLE_END */
 
 #define LAYOUT_RTC_CENTURY 0x32 /* in CMOS memory */

@@ -45,6 +45,7 @@ static const struct {
 	  { .kind = CONTROL_DISK_RESIZE, .index = 3, .bytes = INT64_MAX } },
 	{ "\"VcpuPidTid\"", { .kind = CONTROL_VCPU_PID_TID } },
 	{ "\"GetVmDescriptor\"", { .kind = CONTROL_VM_DESCRIPTOR } },
+	{ "\"Dump\"", { .kind = CONTROL_DUMP } },
 	{ "\"Status\"", { .kind = CONTROL_STATUS } },
 };
 

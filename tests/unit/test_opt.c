@@ -192,6 +192,7 @@ static void mistakes_are_sentences(void **state)
 		{ "x,id=\"a\"b", "id: \"b\" follows a closing \"" },
 		{ "x,id=[a", "id: [ without its end" },
 		{ "x,id=[a]b", "id: \"b\" follows a closing ]" },
+		{ "x,sub=", "sub: the value is empty" },
 		{ "x,sub=y=q", "sub: y: \"q\" is not a number" },
 		{ "x,sub=[z=1]", "sub: unknown key \"z\" (x, y, s)" },
 		{ "x,foo=1",

@@ -54,7 +54,7 @@ static struct kvm_slot rom_slot(const struct boot_rom *rom, uint64_t end, uint64
 }
 
 size_t arch_slots(const struct gmem *mem, const struct boot_rom *rom,
-		  struct kvm_slot *ret_slots)
+		  const struct boot_rom *key, struct kvm_slot *ret_slots)
 {
 	const uint64_t low_end = LAYOUT_ROM_LOW + LAYOUT_ROM_LOW_SIZE;
 	uint64_t low = rom->len < LAYOUT_ROM_LOW_SIZE ? rom->len : LAYOUT_ROM_LOW_SIZE;
@@ -72,6 +72,9 @@ size_t arch_slots(const struct gmem *mem, const struct boot_rom *rom,
 		if (end > start)
 			ret_slots[n++] = ram_slot(mem, start, end);
 	}
+	if (key->base)
+		ret_slots[n++] = rom_slot(key, LAYOUT_FIRMWARE_KEY + key->len,
+					  key->len);
 	if (rom->base)
 		ret_slots[n++] = rom_slot(rom, LAYOUT_HOLE_END, rom->len);
 	return n;

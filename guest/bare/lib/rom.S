@@ -3,7 +3,9 @@
  * mode, where the payload is copied to where it was linked and entered like a kernel,
  * with the zero page that the machine has left. Linked to end at 4 GiB.
  */
+#ifndef PAYLOAD_ADDRESS
 #define PAYLOAD_ADDRESS 0x1000000
+#endif
 #define ZERO_PAGE 0x7000
 #define SEL_CODE 0x10
 #define SEL_DATA 0x18
