@@ -45,7 +45,6 @@ static void suspended_it_is_silent_and_loses_nothing(void **state)
 	e->dev->class->pause(e->dev, DEV_SUSPENDED);
 	write_all(fd, "meanwhile", 9);
 	p.len = 9;
-	p.buf_alloc = e->buf_alloc;
 	memcpy(fake_ptr(&e->host, GPA(e->tx.v + TX_PAYLOAD), 9), "for later", 9);
 	submit_packet(e, &p, p.len);
 	fake_run(&e->host);
