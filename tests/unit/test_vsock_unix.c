@@ -37,13 +37,14 @@ static void the_guest_connects_and_both_talk(void **state)
 static void suspended_it_is_silent_and_loses_nothing(void **state)
 {
 	struct env *e = *state;
-	struct vsock_packet p = packet(e, RW, GUEST, HOST);
+	struct vsock_packet p;
 	int fd;
 
 	start(e);
 	fd = connect_out(e, GUEST);
 	e->dev->class->pause(e->dev, DEV_SUSPENDED);
 	write_all(fd, "meanwhile", 9);
+	p = packet(e, RW, GUEST, HOST);
 	p.len = 9;
 	memcpy(fake_ptr(&e->host, GPA(e->tx.v + TX_PAYLOAD), 9), "for later", 9);
 	submit_packet(e, &p, p.len);
