@@ -58,7 +58,7 @@ struct i6300esb {
 	unsigned stage; /* 1 or 2; 0: not counting */
 	uint32_t preload[2];
 	bool active, timeout; /* GIS_ACTIVE, RELOAD_TIMEOUT */
-	struct timespec left; /* of a count that is paused; else 0 */
+	struct timespec left; /* of a count that is suspended; else 0 */
 };
 
 static void set_timer(struct i6300esb *w, struct timespec t)
@@ -189,26 +189,33 @@ static bool is_set(struct timespec t)
 	return t.tv_sec || t.tv_nsec;
 }
 
-/* Whatever stands still, the guest does, and cannot feed. */
-static void i6300esb_pause(struct device *dev, enum dev_pause how)
+static void stop_counting(struct i6300esb *w)
 {
-	struct i6300esb *w = (struct i6300esb *)dev;
 	struct itimerspec now = { 0 };
 
-	AUTO_LOCK(&dev->lock);
-	if (!w->stage || (how != DEV_RUNS) == is_set(w->left))
+	if (!w->stage || is_set(w->left))
 		return;
-	if (how == DEV_RUNS) {
-		set_timer(w, w->left);
-		w->left = (struct timespec){ 0 };
-		return;
-	}
 	timerfd_gettime(w->timer_fd, &now);
 	w->left = now.it_value;
 	/* Has it run out just now? Then that is for later. */
 	if (!is_set(w->left))
 		w->left.tv_nsec = 1;
 	set_timer(w, (struct timespec){ 0 });
+}
+
+/* A guest that stands still cannot feed it. */
+static void i6300esb_pause(struct device *dev, enum dev_pause how)
+{
+	struct i6300esb *w = (struct i6300esb *)dev;
+
+	AUTO_LOCK(&dev->lock);
+	if (how != DEV_RUNS) {
+		stop_counting(w);
+		return;
+	}
+	if (is_set(w->left))
+		set_timer(w, w->left);
+	w->left = (struct timespec){ 0 };
 }
 
 static void i6300esb_reset(struct device *dev)

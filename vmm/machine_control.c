@@ -107,8 +107,9 @@ void machine_find_ids(struct machine *m, struct vcpu *v)
 		v->pid = getpid();
 		v->tid = gettid();
 	}
-	if (__atomic_add_fetch(&m->n_known, 1, __ATOMIC_ACQ_REL) == m->n_vcpus)
-		cleanup_close(&m->proc_fd);
+	if (__atomic_add_fetch(&m->n_known, 1, __ATOMIC_ACQ_REL) == m->n_vcpus &&
+	    m->proc_fd >= 0)
+		close(TAKE_FD(m->proc_fd));
 }
 
 static int reply_ids(struct machine *m, json_t **ret_reply, struct err *err)

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "vmm/arch.h"
@@ -148,14 +148,6 @@ static int run(const struct config *cfg, int null_fd, int status_fd,
 	return r;
 }
 
-static uint64_t ms_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static void tell(int status_fd, const struct death *d, uint64_t run_time_ms)
 {
 	char *json = report_json(d, arch_register_names, run_time_ms);
@@ -168,7 +160,7 @@ static void tell(int status_fd, const struct death *d, uint64_t run_time_ms)
 
 static int run_command(char **args, enum log_level level, int null_fd)
 {
-	uint64_t start = ms_now();
+	uint64_t start = clock_ms();
 	struct config cfg = { 0 };
 	struct death death = { .status = EXIT_ERROR };
 	int status_fd = -1;
@@ -199,7 +191,7 @@ static int run_command(char **args, enum log_level level, int null_fd)
 			    &death);
 	}
 	if (status_fd >= 0)
-		tell(status_fd, &death, ms_now() - start);
+		tell(status_fd, &death, clock_ms() - start);
 	config_free(&cfg);
 	return death.status;
 }
