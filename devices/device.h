@@ -91,12 +91,6 @@ struct dev_class {
 		     size_t len);
 	void (*write)(struct device *dev, unsigned win, uint64_t off, const void *buf,
 		      size_t len);
-	/*
-	 * No vCPU runs for a while: what counts the guest's time stops, and goes on.
-	 * On the main thread; NULL: nothing counts.
-	 */
-	void (*suspend)(struct device *dev);
-	void (*resume)(struct device *dev);
 	void (*reset)(struct device *dev); /* NULL: nothing to reset */
 	/*
 	 * From now on @how; NULL: nothing to do. With DEV_SUSPENDED nothing is in

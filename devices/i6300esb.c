@@ -189,12 +189,10 @@ static bool is_set(struct timespec t)
 	return t.tv_sec || t.tv_nsec;
 }
 
-static void i6300esb_suspend(struct device *dev)
+static void stop_counting(struct i6300esb *w)
 {
-	struct i6300esb *w = (struct i6300esb *)dev;
 	struct itimerspec now = { 0 };
 
-	AUTO_LOCK(&dev->lock);
 	if (!w->stage || is_set(w->left))
 		return;
 	timerfd_gettime(w->timer_fd, &now);
@@ -205,11 +203,16 @@ static void i6300esb_suspend(struct device *dev)
 	set_timer(w, (struct timespec){ 0 });
 }
 
-static void i6300esb_resume(struct device *dev)
+/* A guest that stands still cannot feed it. */
+static void i6300esb_pause(struct device *dev, enum dev_pause how)
 {
 	struct i6300esb *w = (struct i6300esb *)dev;
 
 	AUTO_LOCK(&dev->lock);
+	if (how != DEV_RUNS) {
+		stop_counting(w);
+		return;
+	}
 	if (is_set(w->left))
 		set_timer(w, w->left);
 	w->left = (struct timespec){ 0 };
@@ -283,8 +286,7 @@ const struct dev_class i6300esb_class = {
 	.create = i6300esb_create,
 	.read = i6300esb_read,
 	.write = i6300esb_write,
-	.suspend = i6300esb_suspend,
-	.resume = i6300esb_resume,
 	.reset = i6300esb_reset,
+	.pause = i6300esb_pause,
 	.free = i6300esb_free,
 };

@@ -30,7 +30,7 @@ struct config_device {
 };
 
 struct config {
-	char *kernel, *initrd, *name, *status_fd, *socket;
+	char *kernel, *initrd, *name, *socket, *status_fd;
 	struct opt_list params;
 	struct {
 		uint64_t num_cores;

@@ -145,7 +145,7 @@ static void on_packet(void *arg, uint32_t events)
 	}
 	request.fd = TAKE_FD(fd);
 	c->fn(c->ctx, conn, &request);
-	fd = request.fd;
+	cleanup_close(&request.fd);
 }
 
 /* --- connections ----------------------------------------------------------- */

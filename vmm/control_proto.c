@@ -43,7 +43,7 @@ static int get_variant(json_t *value, const char **ret_name, json_t **ret_args,
 static int parse_balloon(json_t *args, struct control_request *ret, struct err *err)
 {
 	const json_t *wait;
-	const char *name;
+	const char *name = "";
 	int r = get_variant(args, &name, &args, err);
 
 	if (r < 0)
@@ -64,7 +64,7 @@ static int parse_balloon(json_t *args, struct control_request *ret, struct err *
 
 static int parse_disk(json_t *args, struct control_request *ret, struct err *err)
 {
-	const char *name;
+	const char *name = "";
 	int r = get_size(args, "disk_index", &ret->index, err);
 
 	if (r < 0)
@@ -100,8 +100,8 @@ static const struct {
 static int parse_request(json_t *value, struct control_request *ret, struct err *err)
 {
 	struct control_request request = { .fd = -1 };
-	json_t *args;
-	const char *name;
+	json_t *args = NULL;
+	const char *name = "";
 	int r = get_variant(value, &name, &args, err);
 
 	if (r < 0)

@@ -173,9 +173,9 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->cfg = cfg;
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
-	m->kernel.fd = m->initrd.fd = m->signal_fd = m->timer_fd = m->dump_fd = -1;
-	m->panic_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->signal_fd = m->timer_fd = -1;
 	m->control_fd = m->control_name.dir_fd = m->proc_fd = -1;
+	m->panic_fd = m->dump_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);

@@ -53,6 +53,9 @@ static void pause_devices(struct machine *m)
 
 	if (how == DEV_RUNS && m->debugged)
 		how = DEV_STILL;
+	if (how == m->told)
+		return;
+	m->told = how;
 	for (size_t i = 0; i < m->n_devices; i++) {
 		struct device *dev = m->devices[i].dev;
 
@@ -107,8 +110,9 @@ void machine_find_ids(struct machine *m, struct vcpu *v)
 		v->pid = getpid();
 		v->tid = gettid();
 	}
-	if (__atomic_add_fetch(&m->n_known, 1, __ATOMIC_ACQ_REL) == m->n_vcpus)
-		cleanup_close(&m->proc_fd);
+	if (__atomic_add_fetch(&m->n_known, 1, __ATOMIC_ACQ_REL) == m->n_vcpus &&
+	    m->proc_fd >= 0)
+		close(TAKE_FD(m->proc_fd));
 }
 
 static int reply_ids(struct machine *m, json_t **ret_reply, struct err *err)
@@ -176,9 +180,14 @@ static json_t *describe(const struct machine *m)
 static int press_power_button(struct machine *m, struct err *err)
 {
 	struct device *pm = find_device(m, &acpi_pm_class, 0);
+	int r;
 
-	return pm ? acpi_pm_press(pm, err)
-		  : err_set(err, -ENODEV, "this VM has no power button");
+	if (!pm)
+		return err_set(err, -ENODEV, "this VM has no power button");
+	r = acpi_pm_press(pm, err);
+	if (r == 0)
+		machine_host_asked(m);
+	return r;
 }
 
 static int resize_disk(struct machine *m, const struct control_request *q,

@@ -264,9 +264,9 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 	if (r == 0 && m->gdb)
 		r = gdb_start(m->gdb, m, err);
 	if (r == 0)
-		r = watch_panic(m, err);
-	if (r == 0)
 		r = machine_control_start(m, err);
+	if (r == 0)
+		r = watch_panic(m, err);
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_process(m->cfg->require_sandbox, err);
 	if (r == 0)

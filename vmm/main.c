@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "vmm/arch.h"
@@ -129,21 +129,13 @@ static int run(const struct config *cfg, int null_fd, int status_fd,
 	if (r == 0) {
 		vm.arg = m;
 		vm.terminal = machine_wants_terminal(m);
-		vm.report = machine_report(m);
 		vm.keep_fd = machine_cleanup_fd(m);
+		vm.report = machine_report(m);
 		r = supervise(&vm, ret_death, err);
 	}
 	if (m)
 		machine_cleanup(m);
 	return r;
-}
-
-static uint64_t ms_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 static void tell(int status_fd, const struct death *d, uint64_t run_time_ms)
@@ -158,7 +150,7 @@ static void tell(int status_fd, const struct death *d, uint64_t run_time_ms)
 
 static int run_command(char **args, int null_fd)
 {
-	uint64_t start = ms_now();
+	uint64_t start = clock_ms();
 	struct config cfg = { 0 };
 	struct death death;
 	int status_fd = -1;
@@ -187,7 +179,7 @@ static int run_command(char **args, int null_fd)
 			    &death);
 	}
 	if (status_fd >= 0)
-		tell(status_fd, &death, ms_now() - start);
+		tell(status_fd, &death, clock_ms() - start);
 	config_free(&cfg);
 	return death.status;
 }

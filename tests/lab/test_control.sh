@@ -10,6 +10,7 @@ sock=$dir/sock
 # input_event's type (EV_KEY), code (KEY_POWER) and value (pressed).
 job='(while :; do echo "at $(date +%s) size $(cat /sys/block/vda/size)"; sleep 1; done) &
 cat /sys/class/input/event0/device/name
+dmesg -c >/dev/null
 echo READY
 echo "event $(dd if=/dev/input/event0 bs=24 count=1 2>/dev/null | tail -c 8 | xxd -p)"
 dmesg | grep -iE "lockup|stall|blocked for|unstable" || echo "no complaints"'
@@ -76,12 +77,23 @@ suspended() {
 
 grows() { ask disk resize 0 0x1000000 && until_said 'size 32768'; }
 
+# balloon_at BYTES: however long the emulated guest takes.
+balloon_at() {
+	local turns=60
+	until ask balloon --wait "$1"; do
+		[ $turns -gt 0 ] || return
+		turns=$((turns - 1))
+		sleep 1
+	done
+	ask status >"$dir/status" && grep "^balloon_bytes: $1\$" "$dir/status"
+}
+
 balloon() {
-	ask balloon --wait 0x4000000 && ask status && ask status | grep -q '^balloon_bytes: 67108864' || return
+	balloon_at 67108864 || return
 	ask balloon_stats >"$dir/stats" && cat "$dir/stats" &&
 		[ "$(sed -n 's/^total_memory: //p' "$dir/stats")" -gt $((100 << 20)) ] &&
 		[ "$(sed -n 's/^free_memory: //p' "$dir/stats")" -gt 0 ] &&
-		ask balloon --wait 0 && ask status | grep -q '^balloon_bytes: 0'
+		balloon_at 0
 }
 
 button() { ask powerbtn && ended && said 'event 0100740001000000' && said 'GUEST-EXIT 0'; }

@@ -214,11 +214,11 @@ static void suspended_it_does_not_count(void **state)
 	(void)state;
 	start(0, 0);
 	usleep(5000); /* it has run out, unseen */
-	i6300esb_class.suspend(dev);
-	i6300esb_class.suspend(dev);
+	i6300esb_class.pause(dev, DEV_STILL);
+	i6300esb_class.pause(dev, DEV_SUSPENDED);
 	pass_time();
 	assert_int_equal(in(GIS), 0);
-	i6300esb_class.resume(dev);
+	i6300esb_class.pause(dev, DEV_RUNS);
 	WAIT_FOR(f.end == VM_END_WATCHDOG);
 }
 
@@ -227,14 +227,14 @@ static void resumed_it_has_the_time_that_was_left(void **state)
 	(void)state;
 	fake_pci_out(&d, CONFIG, NO_INTERRUPT, 2);
 	fake_pci_out(&d, LOCK, ENABLE, 1); /* some 1000 s */
-	i6300esb_class.suspend(dev);
-	i6300esb_class.resume(dev);
-	i6300esb_class.resume(dev);
+	i6300esb_class.pause(dev, DEV_STILL);
+	i6300esb_class.pause(dev, DEV_RUNS);
+	i6300esb_class.pause(dev, DEV_RUNS);
 	pass_time();
 	assert_int_equal(in(GIS), 0);
 	fake_pci_out(&d, LOCK, 0, 1);
-	i6300esb_class.suspend(dev); /* nothing counts */
-	i6300esb_class.resume(dev);
+	i6300esb_class.pause(dev, DEV_STILL); /* nothing counts */
+	i6300esb_class.pause(dev, DEV_RUNS);
 	start(0, 0);
 	WAIT_FOR(f.end == VM_END_WATCHDOG);
 }

@@ -48,14 +48,21 @@ lines() { grep -c '^line' "$dir/out"; }
 
 # --- commands ------------------------------------------------------------------
 
+# object REASON WHO: of the end.
+object() {
+	[ "$(jq -r '.reason + " " + .requested_by' "$dir/object")" = "$*" ] && return
+	cat "$dir/object" && return 1
+}
+
 stop_command() {
-	start -p "$1" "$hello" && stops && says 'stopped through the control socket' "$dir/err"
+	start --status-fd "$dir/object" -p "$1" "$hello" && stops &&
+		says 'stopped through the control socket' "$dir/err" && object killed host
 }
 
 power_button() {
-	start "$GUESTS/button.elf" || return
+	start --status-fd "$dir/object" "$GUESTS/button.elf" || return
 	does powerbtn "$sock" && over 0 && says '^pressed 1' && says '^PASS event' &&
-		says 'the guest powered off' "$dir/err"
+		says 'the guest powered off' "$dir/err" && object shutdown host
 }
 
 deaf_button() {
@@ -358,5 +365,6 @@ check 'it is gone when the VM does not start' gone_after_failure
 check 'arguments in vain are told of' arguments
 check 'a guest that gives nothing up is told of' deaf_guest
 check 'a VM that hangs does not hang who asks it' hung_vm
-kill -CONT "$hung_child" && kill "$hung" "$deaf"
+kill -CONT "$hung_child" 2>/dev/null
+kill "$hung" "$deaf" 2>/dev/null
 t_done
