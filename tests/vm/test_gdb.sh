@@ -1,6 +1,7 @@
 #!/bin/bash
 # Debian's gdb at the debugger's door: break- and watchpoints, steps, interrupts, several
 # vCPUs, and that the guest goes on as if nothing had been when gdb leaves.
+# shellcheck disable=SC2016 # variables of gdb
 # shellcheck source=tests/vm/vm.sh
 . "$(dirname "$0")/vm.sh"
 
