@@ -56,7 +56,7 @@ virtio_SRC := $(wildcard virtio/*.c)
 boot_SRC := $(wildcard boot/*.c boot/$(ARCH)/*.c)
 vmm_SRC := $(filter-out vmm/main.c vmm/seccomp_gen.c,$(wildcard vmm/*.c vmm/$(ARCH)/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
-UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+UNIT_HELP_SRC := $(filter-out $(UNIT_SRC) %/bootloader_rig.c,$(wildcard tests/unit/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 
@@ -141,6 +141,7 @@ $(BUILD)/obj/vmm/jail.o: $(BUILD)/gen/seccomp_filters.h
 # --- running and testing ---------------------------------------------------
 
 -include guest/bare/bare.mk
+include guest/bootloader/bootloader.mk
 
 run: all $(BUILD)/tests/kvm-probe
 	@guest/linux/demo
@@ -157,14 +158,28 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers)
-DRIVERS := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon button evdev ext4
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers fio vsock)
+MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button evdev ext4
+MODULES_vsock := virtio_pci vmw_vsock_virtio_transport
+FILES_vsock := vsock=$(BUILD)/lab/vsock-agent:755
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	@tests/setup run
 	$(call say,GUEST,$@)
 	@mkdir -p $(@D)
 	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel cloud)" \
-		$(if $(filter drivers,$*),$(addprefix -m ,$(DRIVERS)))
+		$(addprefix -m ,$(MODULES_$*)) $(addprefix -f ,$(FILES_$*))
+$(BUILD)/lab/vsock: $(BUILD)/lab/vsock-agent
+# For guests, too, so it is a program that needs nothing.
+$(BUILD)/lab/vsock-agent: tests/lab/vsock.c | $(BUILD)/setup
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static -pthread -o $@ $<
+
+# fio, udev, and data for them.
+$(BUILD)/lab/fio: tests/lab/tools
+	@tests/setup test
+	$(call say,GUEST,$@)
+	$(Q)rm -rf $@ && $< $@
 
 test: all guests $(BUILD)/tests/kvm-probe $(LAB_IMAGES)
 	@tests/setup test
@@ -177,7 +192,7 @@ test-unit:
 test-vm: all guests
 	@tests/setup test
 	@tests/run vm
-test-lab: all $(LAB_IMAGES)
+test-lab: all $(LAB_IMAGES) $(BUILD)/tests/unit/test_block_device
 	@tests/setup test
 	@tests/run lab
 
@@ -186,8 +201,8 @@ $(BUILD)/obj/tests/bench/preload.o: EXTRA_CFLAGS = -fPIC
 $(BUILD)/bench/preload.so: $(BUILD)/obj/tests/bench/preload.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) -shared $(SANFLAGS) $(LDFLAGS) -o $@ $^
-# The disks' page drives the real device in a fake machine.
-$(BUILD)/bench/disks: $(BUILD)/obj/tests/bench/disks.o \
+# These drive the real device in a fake machine.
+$(BUILD)/bench/disks $(BUILD)/bench/vsock_unix: $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o \
 		$(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)

@@ -1,5 +1,6 @@
 /*
- * Messages to stderr, one line each: "vmm[NAME]: LEVEL: tag: text".
+ * Messages to stderr, one line each: "vmm[NAME]: LEVEL: tag: text". One that stderr
+ * does not take within a second is lost.
  *
  * The level and the VM's name are set once by main; the level is the only
  * mutable global of the project. base, disk, virtio, devices and boot log at
@@ -9,7 +10,22 @@
 
 #include <stdint.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+#include "base/err.h"
+
+enum log_level {
+	LOG_LEVEL_OFF,
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+};
+
+/*
+ * The level that a filter as crosvm's asks for: "LEVEL,PART=LEVEL,...". There is one
+ * level for all parts, so those of single parts are checked only; without one for all
+ * it is info. -EINVAL with a sentence about the filter.
+ */
+int log_parse_filter(const char *text, enum log_level *ret_level, struct err *err);
 
 /* @vm_name: NULL, or a string that outlives the logging. */
 void log_init(enum log_level level, const char *vm_name);

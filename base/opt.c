@@ -217,14 +217,11 @@ static int set_field(const struct opt *opt, const char *text, void *cfg,
 
 	if (!text && opt->type == OPT_BOOL)
 		text = "true";
-	if (!text && (opt->flags & OPT_BARE)) {
-		if (opt->type != OPT_GROUP)
-			return 0; /* the default stays */
-		text = "";
-	}
+	if (!text && (opt->flags & OPT_BARE)) /* the defaults stay */
+		return opt->type == OPT_GROUP ? set_group(opt, "", f, err) : 0;
 	if (!text)
 		return err_set(err, -EINVAL, "%s: needs a value", opt->key);
-	if (*text == '\0' && opt->type != OPT_GROUP && opt->type != OPT_LIST)
+	if (*text == '\0' && opt->type != OPT_LIST)
 		return err_set(err, -EINVAL, "%s: the value is empty", opt->key);
 
 	switch (opt->type) {
@@ -287,7 +284,9 @@ static char *skip_brackets(char *s)
 	char quote = '\0';
 
 	for (; *s; s++) {
-		if (quote)
+		if (quote && *s == '\\' && (s[1] == quote || s[1] == '\\'))
+			s++;
+		else if (quote)
 			quote = *s == quote ? '\0' : quote;
 		else if (*s == '"' || *s == '\'')
 			quote = *s;

@@ -37,7 +37,7 @@ static void add_arg(struct left *l, const struct opt *o)
 /* What stands to the left of a row's help. */
 static struct left left_side(const struct opt *o, bool option)
 {
-	bool bare = o->type == OPT_BOOL || (o->flags & OPT_BARE);
+	bool bare = (o->type == OPT_BOOL && !option) || (o->flags & OPT_BARE);
 	struct left l = { "" };
 
 	if (option && o->letter)
@@ -47,7 +47,7 @@ static struct left left_side(const struct opt *o, bool option)
 	add(&l, option ? "--" : "");
 	add(&l, o->key);
 	/* A switch of the command line needs no word about its value. */
-	if (option && o->type == OPT_BOOL)
+	if (option && o->type == OPT_BOOL && bare)
 		return l;
 	add(&l, bare ? "[=" : option ? " " : "=");
 	add_arg(&l, o);

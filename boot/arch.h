@@ -9,7 +9,8 @@
 #include "boot/boot.h"
 
 /* The first bytes of a kernel image; zeroes where the file is shorter. */
-#define BOOT_HEAD_SIZE 4096
+#define BOOT_HEAD_SIZE 8192
+size_t boot_head_len(const struct boot_image *img); /* without those zeroes */
 
 /*
  * The architecture's boot_load(): kernel and initrd are not empty, and *@ret_state is
@@ -18,6 +19,13 @@
 int boot_arch_load(const struct gmem *mem, const struct boot_cfg *cfg,
 		   const unsigned char *head, struct boot_state *ret_state,
 		   struct err *err);
+
+/* The largest firmware, in bytes. */
+uint64_t boot_arch_rom_max(void);
+
+/* What firmware finds in guest memory; the rest is in its ROM. */
+int boot_arch_firmware(const struct gmem *mem, const struct boot_cfg *cfg,
+		       struct err *err);
 
 /* For a kernel that is in no format that the architecture boots: says what it is. */
 int boot_refuse(const struct boot_image *kernel, const unsigned char *head,

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/bytes.h"
 #include "base/file.h"
 #include "boot/arch.h"
+#include "boot/key_block.h"
 
 #define PAGE_SIZE 4096u
 #define MIB (1u << 20)
@@ -19,17 +21,20 @@ int boot_load(const struct gmem *mem, const struct boot_cfg *cfg,
 	const struct boot_image *kernel = &cfg->kernel;
 	unsigned char head[BOOT_HEAD_SIZE] = { 0 };
 	struct boot_state state = { 0 };
-	size_t len = sizeof(head);
 	int r;
 
+	if (kernel->fd < 0) {
+		r = boot_arch_firmware(mem, cfg, err);
+		if (r == 0)
+			*ret_state = (struct boot_state){ .mode = BOOT_RESET };
+		return r;
+	}
 	if (kernel->size == 0)
 		return err_set(err, -ENOEXEC, "kernel %s: empty file", kernel->path);
 	/* Nobody means it: most likely what wrote it has failed. */
 	if (cfg->initrd.fd >= 0 && cfg->initrd.size == 0)
 		return err_set(err, -EINVAL, "initrd %s: empty file", cfg->initrd.path);
-	if (kernel->size < len)
-		len = kernel->size;
-	r = boot_read(kernel, "kernel", 0, head, len, err);
+	r = boot_read(kernel, "kernel", 0, head, boot_head_len(kernel), err);
 	if (r < 0)
 		return r;
 	r = boot_arch_load(mem, cfg, head, &state, err);
@@ -37,6 +42,92 @@ int boot_load(const struct gmem *mem, const struct boot_cfg *cfg,
 		return r;
 	*ret_state = state;
 	return 0;
+}
+
+size_t boot_head_len(const struct boot_image *img)
+{
+	return img->size < BOOT_HEAD_SIZE ? img->size : BOOT_HEAD_SIZE;
+}
+
+/* Memory for the guest to read, still empty and writable. */
+static int rom_new(uint64_t len, struct boot_rom *ret_rom, const char *what,
+		   struct err *err)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
+
+	if (p == MAP_FAILED)
+		return err_sys(err, -errno, "%s", what);
+	*ret_rom = (struct boot_rom){ p, len };
+	return 0;
+}
+
+/* From now on it is only read, whatever @r says of how it was filled. */
+static int rom_seal(struct boot_rom *rom, int r, const char *what, struct err *err)
+{
+	if (r == 0 && mprotect(rom->base, rom->len, PROT_READ) < 0)
+		r = err_sys(err, -errno, "%s", what);
+	if (r < 0)
+		boot_rom_free(rom);
+	return r;
+}
+
+int boot_rom_load(const struct boot_image *img, struct boot_rom *ret_rom,
+		  struct err *err)
+{
+	uint64_t max = boot_arch_rom_max();
+	int r;
+
+	if (img->size == 0)
+		return err_set(err, -ENOEXEC, "bios %s: empty file", img->path);
+	if (img->size > max)
+		return err_set(err, -E2BIG,
+			       "bios %s: %" PRIu64 " bytes, at most %" PRIu64
+			       " MiB fit",
+			       img->path, img->size, max / MIB);
+	r = rom_new(align_up(img->size, PAGE_SIZE), ret_rom, "bios", err);
+	if (r < 0)
+		return r;
+	/* Its end is what has a fixed address. */
+	r = boot_read(img, "bios", 0, ret_rom->base + ret_rom->len - img->size,
+		      img->size, err);
+	return rom_seal(ret_rom, r, "bios", err);
+}
+
+int boot_trust_load(const struct boot_trust *trust, struct boot_rom *ret_page,
+		    struct err *err)
+{
+	const struct boot_image *img = &trust->key;
+	struct key_block *block;
+	int r;
+
+	_Static_assert(sizeof(*block) <= PAGE_SIZE, "key block");
+	r = rom_new(PAGE_SIZE, ret_page, "bios key", err);
+	if (r < 0)
+		return r;
+	block = (struct key_block *)ret_page->base;
+	*block = (struct key_block){
+		.magic = KEY_BLOCK_MAGIC,
+		.unlocked = trust->unlocked,
+		.rollback_index = trust->rollback_index,
+	};
+	if (img->fd >= 0 && (img->size == 0 || img->size > sizeof(block->key)))
+		r = err_set(err, -EINVAL,
+			    "bios key %s: %" PRIu64 " bytes; a public key of AVB's, as"
+			    " avbtool extract_public_key writes it, has 520 or 1032",
+			    img->path, img->size);
+	else if (img->fd >= 0)
+		r = boot_read(img, "bios key", 0, block->key, img->size, err);
+	if (r == 0 && img->fd >= 0)
+		block->size = (uint32_t)img->size;
+	return rom_seal(ret_page, r, "bios key", err);
+}
+
+void boot_rom_free(struct boot_rom *rom)
+{
+	if (rom->base)
+		munmap(rom->base, rom->len);
+	*rom = (struct boot_rom){ 0 };
 }
 
 int boot_refuse(const struct boot_image *kernel, const unsigned char *head,

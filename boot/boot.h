@@ -1,6 +1,6 @@
 /*
- * Loading a guest: from an opened kernel image to bytes in guest memory and
- * the state that its first CPU starts in.
+ * Loading a guest: from an opened kernel image, or firmware, to bytes in guest memory
+ * and the state that its first CPU starts in.
  *
  * boot_load() is called once, on the main thread, after guest memory is mapped
  * (all zeroes) and before any vCPU runs. Everything in the files is hostile: no
@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -21,7 +22,7 @@ struct boot_image {
 };
 
 struct boot_cfg {
-	struct boot_image kernel;
+	struct boot_image kernel; /* none: firmware, from a struct boot_rom, starts */
 	struct boot_image initrd;
 	const char *cmdline;
 	unsigned n_cpus; /* 1 to 255 */
@@ -31,12 +32,14 @@ struct boot_cfg {
 enum boot_mode {
 	BOOT_LONG64, /* x86_64: long mode, first 4 GiB mapped one to one */
 	BOOT_PROT32, /* x86_64: flat protected mode, paging off */
+	BOOT_RESET, /* as after power-on; the rest is not used */
 };
 
 struct boot_state {
 	enum boot_mode mode;
 	uint64_t entry; /* instruction pointer */
-	uint64_t arg; /* BOOT_LONG64: rsi, zero page; BOOT_PROT32: rbx, start_info */
+	/* What the protocol hands over; registers that it does not name are 0. */
+	uint64_t rax, rbx, rsi;
 	uint64_t page_table; /* BOOT_LONG64: cr3 */
 	uint64_t gdt; /* guest address; see LAYOUT_GDT in boot/x86_64/layout.h */
 };
@@ -49,3 +52,29 @@ struct boot_state {
  */
 int boot_load(const struct gmem *mem, const struct boot_cfg *cfg,
 	      struct boot_state *ret_state, struct err *err);
+
+/* Firmware, as memory that the guest only reads; x86_64: it ends at 4 GiB. */
+struct boot_rom {
+	unsigned char *base; /* host address; NULL: there is none */
+	uint64_t len; /* bytes, a multiple of the page size */
+};
+
+/*
+ * Read the firmware in @img into memory of its own, for boot_rom_free(). Errors: as
+ * boot_load()'s.
+ */
+int boot_rom_load(const struct boot_image *img, struct boot_rom *ret_rom,
+		  struct err *err);
+void boot_rom_free(struct boot_rom *rom); /* harmless on zeroes */
+
+/* Whom firmware may trust. */
+struct boot_trust {
+	struct boot_image key; /* fd -1: nobody */
+	uint64_t rollback_index;
+	bool unlocked;
+};
+
+/* Make the page with a struct key_block (boot/key_block.h). Errors: as
+ * boot_rom_load()'s. */
+int boot_trust_load(const struct boot_trust *trust, struct boot_rom *ret_page,
+		    struct err *err);

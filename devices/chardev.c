@@ -4,8 +4,9 @@
  * An inherited fd shares its O_NONBLOCK flag with other processes, so that flag
  * stays as it is: pipes and terminals are opened once more through /proc, for a
  * description of our own, and where that is refused, a write follows a poll()
- * and is short enough not to block. Everything is opened in chardev_open(); from then
- * on the only system calls are read, write, poll and epoll_ctl.
+ * and is short enough not to block. Sockets can be told for each call. Everything is
+ * opened in chardev_open(); from then on the only system calls are read, write, send,
+ * poll and epoll_ctl.
  */
 #include "devices/chardev.h"
 
@@ -19,14 +20,19 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/usock.h"
 
 #define RING_SIZE (256u << 10)
 #define IN_SIZE 4096u
+/* A longer line becomes several datagrams. */
+#define LINE_SIZE 1024u
 /* Writes, or reads, in a row before the loop's other watches get their turn. */
 #define MAX_TURNS 16
 
@@ -39,12 +45,19 @@ struct chardev {
 	int out_fd;
 	struct loop_watch *out_watch; /* NULL: never blocks (a regular file) */
 	size_t max_write; /* bytes that one write may have */
+	bool socket; /* a stream or datagram socket: send() */
+	bool lines; /* one datagram a line */
+	bool draining; /* a line that has no end will get none any more */
 	int in_fd; /* -1: none, or it has ended */
 	struct loop_watch *in_watch; /* NULL: never blocks */
 	uint8_t in_buf[IN_SIZE];
 	size_t in_off, in_len; /* what the device has not taken yet */
 	chardev_input_fn *input;
 	void *input_arg;
+	uint8_t escape; /* 0: none */
+	bool escaped; /* it was typed just now */
+	void (*leave)(void *arg);
+	void *leave_arg;
 
 	chardev_tee_fn *tee; /* NULL: none */
 	void *tee_arg;
@@ -55,6 +68,7 @@ struct chardev {
 	uint64_t dropped; /* bytes that found the ring full */
 	int dead; /* nothing can be written any more, for this errno; 0: alive */
 	bool resume;
+	bool timestamp, mid_line;
 };
 
 static void wake(struct chardev *chr)
@@ -65,21 +79,11 @@ static void wake(struct chardev *chr)
 
 /* --- output ---------------------------------------------------------------- */
 
-void chardev_tee(struct chardev *chr, chardev_tee_fn *fn, void *arg)
+/* Queue as much as there is room for. */
+static void enqueue(struct chardev *chr, const void *buf, size_t len)
 {
-	chr->tee = fn;
-	chr->tee_arg = arg;
-}
-
-void chardev_write(struct chardev *chr, const void *buf, size_t len)
-{
-	AUTO_LOCK(&chr->lock);
 	size_t n, tail, first;
 
-	if (chr->tee)
-		chr->tee(chr->tee_arg, buf, len);
-	if (!chr->ring || chr->dead)
-		return;
 	n = len < RING_SIZE - chr->used ? len : RING_SIZE - chr->used;
 	if (n < len && chr->dropped == 0)
 		log_debug(chr->name, "nobody reads the output: it is dropped");
@@ -93,9 +97,62 @@ void chardev_write(struct chardev *chr, const void *buf, size_t len)
 	first = n < RING_SIZE - tail ? n : RING_SIZE - tail;
 	memcpy(chr->ring + tail, buf, first);
 	memcpy(chr->ring, (const uint8_t *)buf + first, n - first);
-	if (chr->used == 0)
+	/* What was queued before is being written, unless it is half a line. */
+	if (chr->lines ? memchr(buf, '\n', n) || chr->used + n >= LINE_SIZE
+		       : chr->used == 0)
 		wake(chr);
 	chr->used += n;
+}
+
+static void enqueue_time(struct chardev *chr)
+{
+	char text[64];
+	struct timespec t;
+	struct tm tm;
+	int n;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	gmtime_r(&t.tv_sec, &tm);
+	n = snprintf(text, sizeof(text),
+		     "[%04d-%02d-%02d %02d:%02d:%02d.%09ld]: ", tm.tm_year + 1900,
+		     tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+		     t.tv_nsec);
+	enqueue(chr, text, (size_t)n);
+}
+
+static void enqueue_stamped(struct chardev *chr, const char *buf, size_t len)
+{
+	while (len > 0) {
+		const char *end = memchr(buf, '\n', len);
+		size_t n = end ? (size_t)(end - buf) + 1 : len;
+
+		if (!chr->mid_line)
+			enqueue_time(chr);
+		enqueue(chr, buf, n);
+		chr->mid_line = !end;
+		buf += n;
+		len -= n;
+	}
+}
+
+void chardev_tee(struct chardev *chr, chardev_tee_fn *fn, void *arg)
+{
+	chr->tee = fn;
+	chr->tee_arg = arg;
+}
+
+void chardev_write(struct chardev *chr, const void *buf, size_t len)
+{
+	AUTO_LOCK(&chr->lock);
+
+	if (chr->tee)
+		chr->tee(chr->tee_arg, buf, len);
+	if (!chr->ring || chr->dead)
+		return;
+	if (chr->timestamp)
+		enqueue_stamped(chr, buf, len);
+	else
+		enqueue(chr, buf, len);
 }
 
 static bool ready(int fd, short events, int timeout_ms)
@@ -111,28 +168,63 @@ static bool ready(int fd, short events, int timeout_ms)
 }
 
 /*
- * One write of what is queued: its size, 0 when nothing is, or -errno; -EAGAIN
- * when it must wait.
+ * Copy the next line, without its LF or CR LF, to @line; returns how many bytes of the
+ * queue it takes, 0 when its end has not come yet. lock held.
+ */
+static size_t next_line(const struct chardev *chr, uint8_t *line, size_t *ret_len)
+{
+	size_t n = 0, taken;
+
+	while (n < chr->used && n < LINE_SIZE) {
+		line[n] = chr->ring[(chr->head + n) % RING_SIZE];
+		if (line[n] == '\n')
+			break;
+		n++;
+	}
+	taken = n;
+	if (n < chr->used && n < LINE_SIZE) {
+		taken++;
+		n -= n > 0 && line[n - 1] == '\r';
+	} else if (n < LINE_SIZE && !chr->draining) {
+		taken = 0;
+	}
+	*ret_len = n;
+	return taken;
+}
+
+/*
+ * One write of what is queued: how much of the queue it took, 0 when nothing can be
+ * written, or -errno; -EAGAIN when it must wait.
  */
 static int write_some(struct chardev *chr)
 {
+	uint8_t line[LINE_SIZE];
 	const uint8_t *from;
-	size_t n;
+	size_t n, taken;
 	ssize_t done;
 
 	/* Others only append, so the bytes stay while they are written unlocked. */
 	pthread_mutex_lock(&chr->lock);
 	from = chr->ring + chr->head;
 	n = chr->used < RING_SIZE - chr->head ? chr->used : RING_SIZE - chr->head;
+	taken = n;
+	if (chr->lines) {
+		from = line;
+		taken = next_line(chr, line, &n);
+	}
 	pthread_mutex_unlock(&chr->lock);
-	if (n == 0)
+	if (taken == 0)
 		return 0;
 	if (chr->max_write < RING_SIZE && !ready(chr->out_fd, POLLOUT, 0))
 		return -EAGAIN;
 
-	done = write(chr->out_fd, from, n < chr->max_write ? n : chr->max_write);
+	n = n < chr->max_write ? n : chr->max_write;
+	done = chr->socket ? send(chr->out_fd, from, n, MSG_DONTWAIT | MSG_NOSIGNAL)
+			   : write(chr->out_fd, from, n);
 	if (done < 0 && (errno == EAGAIN || errno == EINTR))
 		return -EAGAIN;
+	if (done >= 0 && chr->lines)
+		done = (ssize_t)taken;
 
 	AUTO_LOCK(&chr->lock);
 	if (done < 0) {
@@ -174,6 +266,7 @@ bool chardev_drain(struct chardev *chr, int stall_ms)
 {
 	int r = chr->ring ? 1 : 0;
 
+	chr->draining = true;
 	while (r > 0 || r == -EAGAIN) {
 		r = write_some(chr);
 		if (r == -EAGAIN && !ready(chr->out_fd, POLLOUT, stall_ms))
@@ -182,7 +275,8 @@ bool chardev_drain(struct chardev *chr, int stall_ms)
 	AUTO_LOCK(&chr->lock);
 	/* A reader that left, or a terminal that was hung up, misses nothing. */
 	return chr->dropped == 0 &&
-	       (chr->dead == 0 || chr->dead == EPIPE || chr->dead == EIO);
+	       (chr->dead == 0 || chr->dead == EPIPE || chr->dead == EIO ||
+		chr->dead == ECONNREFUSED || chr->dead == ECONNRESET);
 }
 
 const char *chardev_name(const struct chardev *chr)
@@ -214,6 +308,63 @@ static void end_input(struct chardev *chr)
 	close(TAKE_FD(chr->in_fd));
 }
 
+/*
+ * Take the escape key out of what was typed, from @in to @out, where it may overlap
+ * if @out lies a byte before @in; how much remains.
+ */
+static size_t unescape(struct chardev *chr, uint8_t *out, const uint8_t *in, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = in[i];
+
+		if (!chr->escaped) {
+			chr->escaped = c == chr->escape;
+			if (!chr->escaped)
+				out[n++] = c;
+			continue;
+		}
+		chr->escaped = false;
+		if (c == 'x') {
+			chr->leave(chr->leave_arg);
+			continue;
+		}
+		/* Nothing that is typed gets lost. */
+		if (c != chr->escape)
+			out[n++] = chr->escape;
+		out[n++] = c;
+	}
+	return n;
+}
+
+/* Read once, behind what the device has not taken yet; as read(2). */
+static ssize_t read_input(struct chardev *chr)
+{
+	uint8_t *end;
+	ssize_t n;
+
+	chr->in_len -= chr->in_off;
+	memmove(chr->in_buf, chr->in_buf + chr->in_off, chr->in_len);
+	chr->in_off = 0;
+	end = chr->in_buf + chr->in_len;
+	if (!chr->escape) {
+		n = read(chr->in_fd, end, IN_SIZE - chr->in_len);
+		chr->in_len += n > 0 ? (size_t)n : 0;
+	} else {
+		n = read(chr->in_fd, end + 1, IN_SIZE - chr->in_len - 1);
+		chr->in_len += n > 0 ? unescape(chr, end, end + 1, (size_t)n) : 0;
+	}
+	return n;
+}
+
+/* Whether to read more, with input that the device does not take. */
+static bool may_read_on(const struct chardev *chr)
+{
+	/* The escape key is for guests, too, that hang. */
+	return chr->escape && chr->in_len - chr->in_off < IN_SIZE - 1;
+}
+
 /* Move input to the device while there is some and the device takes it. */
 static void pump(struct chardev *chr)
 {
@@ -224,7 +375,7 @@ static void pump(struct chardev *chr)
 			chr->in_off += chr->input(chr->input_arg,
 						  chr->in_buf + chr->in_off,
 						  chr->in_len - chr->in_off);
-		if (chr->in_off < chr->in_len) {
+		if (chr->in_off < chr->in_len && !may_read_on(chr)) {
 			/* The device will call chardev_resume(). */
 			if (chr->in_watch)
 				loop_set(chr->in_watch, 0);
@@ -234,7 +385,7 @@ static void pump(struct chardev *chr)
 			loop_set(chr->in_watch, EPOLLIN);
 			return;
 		}
-		n = read(chr->in_fd, chr->in_buf, sizeof(chr->in_buf));
+		n = read_input(chr);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n <= 0) {
@@ -243,8 +394,6 @@ static void pump(struct chardev *chr)
 			end_input(chr);
 			return;
 		}
-		chr->in_off = 0;
-		chr->in_len = (size_t)n;
 	}
 	chardev_resume(chr);
 }
@@ -292,12 +441,18 @@ static int reopen(int fd, mode_t mode)
 }
 
 /* How much one write may have without blocking; may exchange @fd. */
-static size_t choose_max_write(int *fd)
+static size_t choose_max_write(int *fd, bool *ret_socket)
 {
+	socklen_t len = sizeof(int);
 	struct stat st = { 0 };
-	int again;
+	int again, type = 0;
 
 	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode))
+		return RING_SIZE;
+	if (S_ISSOCK(st.st_mode))
+		getsockopt(*fd, SOL_SOCKET, SO_TYPE, &type, &len);
+	*ret_socket = type == SOCK_STREAM || type == SOCK_DGRAM;
+	if (*ret_socket)
 		return RING_SIZE;
 	if (fcntl(*fd, F_GETFL) & O_NONBLOCK)
 		return RING_SIZE;
@@ -320,17 +475,33 @@ static int watch(struct loop *loop, int fd, loop_fn *fn, struct chardev *chr,
 	return r == -EPERM ? 0 : r;
 }
 
+static int open_fd(const struct chardev_cfg *cfg, const char *name, struct err *err)
+{
+	switch (cfg->type) {
+	case CHARDEV_UNIX:
+		return usock_connect(name, cfg->path, SOCK_DGRAM, err);
+	case CHARDEV_UNIX_STREAM:
+		return usock_connect(name, cfg->path, SOCK_STREAM, err);
+	case CHARDEV_FILE:
+		return file_open(name, cfg->path,
+				 O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK, err);
+	default:
+		return file_open(name, "/proc/self/fd/1", O_WRONLY, err);
+	}
+}
+
 static int open_output(struct chardev *chr, const struct chardev_cfg *cfg,
 		       struct loop *loop, struct err *err)
 {
-	bool file = cfg->type == CHARDEV_FILE;
-
-	chr->out_fd = file_open(chr->name, file ? cfg->path : "/proc/self/fd/1",
-				O_WRONLY | (file ? O_CREAT | O_APPEND | O_NONBLOCK : 0),
-				err);
+	chr->out_fd = open_fd(cfg, chr->name, err);
 	if (chr->out_fd < 0)
 		return chr->out_fd;
-	chr->max_write = choose_max_write(&chr->out_fd);
+	chr->max_write = choose_max_write(&chr->out_fd, &chr->socket);
+	chr->lines = cfg->type == CHARDEV_UNIX;
+	chr->timestamp = cfg->timestamp;
+	/* Later gmtime_r() would open the host's time zone, which the jail forbids. */
+	if (chr->timestamp)
+		tzset();
 	chr->ring = malloc(RING_SIZE); /* pages come with use */
 	if (!chr->ring)
 		return err_sys(err, -ENOMEM, "%s", chr->name);
@@ -340,6 +511,12 @@ static int open_output(struct chardev *chr, const struct chardev_cfg *cfg,
 static int open_input(struct chardev *chr, const struct chardev_cfg *cfg,
 		      struct loop *loop, struct err *err)
 {
+	if (cfg->input_stream) {
+		chr->in_fd = fcntl(chr->out_fd, F_DUPFD_CLOEXEC, 0);
+		if (chr->in_fd < 0)
+			return err_sys(err, -errno, "%s %s", chr->name, cfg->path);
+		return watch(loop, chr->in_fd, on_readable, chr, &chr->in_watch, err);
+	}
 	chr->in_fd = file_open(chr->name, cfg->input ?: "/proc/self/fd/0",
 			       O_RDONLY | (cfg->input ? O_NONBLOCK : 0), err);
 	/* nohup(1), for one, makes stdin unreadable: there is no input, then. */
@@ -347,7 +524,23 @@ static int open_input(struct chardev *chr, const struct chardev_cfg *cfg,
 		return 0;
 	if (chr->in_fd < 0)
 		return chr->in_fd;
+	if (!cfg->input && isatty(chr->in_fd)) {
+		chr->escape = cfg->escape;
+		chr->leave = cfg->leave;
+		chr->leave_arg = cfg->leave_arg;
+	}
 	return watch(loop, chr->in_fd, on_readable, chr, &chr->in_watch, err);
+}
+
+static int check(const struct chardev_cfg *cfg, const char *name, struct err *err)
+{
+	if (cfg->type >= CHARDEV_FILE && !cfg->path)
+		return err_set(err, -EINVAL, "%s: its type needs a path", name);
+	if (cfg->use_stdin + !!cfg->input + cfg->input_stream > 1)
+		return err_set(err, -EINVAL, "%s: has more than one input", name);
+	if (cfg->input_stream && cfg->type != CHARDEV_UNIX_STREAM)
+		return err_set(err, -EINVAL, "%s: has no stream for its input", name);
+	return 0;
 }
 
 int chardev_open(const struct chardev_cfg *cfg, const char *name, struct loop *loop,
@@ -367,14 +560,11 @@ int chardev_open(const struct chardev_cfg *cfg, const char *name, struct loop *l
 	if (r == 0)
 		r = loop_add(loop, chr->wake_fd, EPOLLIN, on_wake, chr,
 			     &chr->wake_watch, err);
-	if (r == 0 && cfg->type == CHARDEV_FILE && !cfg->path)
-		r = err_set(err, -EINVAL, "%s: type=file needs a path", name);
-	if (r == 0 && cfg->use_stdin && cfg->input)
-		r = err_set(err, -EINVAL, "%s: input comes from stdin or from %s", name,
-			    cfg->input);
+	if (r == 0)
+		r = check(cfg, name, err);
 	if (r == 0 && cfg->type != CHARDEV_SINK)
 		r = open_output(chr, cfg, loop, err);
-	if (r == 0 && (cfg->use_stdin || cfg->input))
+	if (r == 0 && (cfg->use_stdin || cfg->input || cfg->input_stream))
 		r = open_input(chr, cfg, loop, err);
 	if (r < 0) {
 		chardev_close(chr);

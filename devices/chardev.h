@@ -1,6 +1,7 @@
 /*
- * Where a console's bytes go and come from: stdout, a file, nothing; stdin or
- * a file as input. Shared by the UARTs and the virtio console.
+ * Where a console's bytes go and come from: stdout, a file, a Unix socket, nothing;
+ * stdin, a file or that socket as input. Shared by the UARTs, the debug console and the
+ * virtio console.
  *
  * Output is queued by any thread and written by the main loop, so that a
  * reader that stops reading blocks neither the guest nor the VMM: a full queue
@@ -18,13 +19,30 @@
 
 struct chardev;
 
-enum chardev_type { CHARDEV_SINK, CHARDEV_STDOUT, CHARDEV_FILE };
+enum chardev_type {
+	CHARDEV_SINK,
+	CHARDEV_STDOUT,
+	CHARDEV_FILE, /* appended to, created when missing */
+	CHARDEV_UNIX, /* connect; each line, without its end, is one datagram */
+	CHARDEV_UNIX_STREAM, /* connect */
+};
 
 struct chardev_cfg {
 	int type; /* enum chardev_type */
-	char *path; /* CHARDEV_FILE: appended to, created when missing */
+	char *path; /* of the last three */
 	char *input; /* a file, FIFO, or /proc/self/fd/N to read; or NULL */
 	bool use_stdin; /* input from stdin; not with @input */
+	bool input_stream; /* input from the CHARDEV_UNIX_STREAM; neither of these */
+	bool timestamp; /* put date and time before each line of output */
+
+	/*
+	 * Where stdin is a terminal: the control character after which an 'x' calls
+	 * @leave (on the loop's thread), and which the guest gets when it is typed
+	 * twice. 0: none.
+	 */
+	uint8_t escape;
+	void (*leave)(void *arg);
+	void *leave_arg;
 };
 
 /*

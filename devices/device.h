@@ -75,6 +75,12 @@ struct dev_class {
 	size_t cfg_size;
 
 	/*
+	 * What @opts cannot say of a configuration: -EINVAL for one that makes no
+	 * sense, with a sentence. Opens nothing. NULL: nothing more.
+	 */
+	int (*check)(const void *cfg, struct err *err);
+
+	/*
 	 * Make a device. @cfg outlives it. Errors: -errno and a sentence that
 	 * names the object; nothing is left behind.
 	 */
@@ -147,6 +153,14 @@ struct dev_host_ops {
 
 	/* Put a function on PCI bus 0, in the next free slot. */
 	int (*pci_add)(void *ctx, struct pci_func *func, struct err *err);
+
+	/*
+	 * Before the process is jailed: somebody outside who will connect to the Unix
+	 * sockets PREFIX_PORT, by the protocol of devices/connector.h over *@ret_fd,
+	 * and removes the file @made (NULL: none) when the VM has ended.
+	 */
+	int (*connector)(void *ctx, const char *prefix, const char *made, int *ret_fd,
+			 struct err *err);
 
 	/*
 	 * The guest has panicked: whatever else it does, the VM ends by VM_END_PANIC,

@@ -90,8 +90,8 @@ static int i8042_create(const void *cfg, const struct dev_host *host,
 
 const struct dev_class i8042_class = {
 	.name = "i8042",
-	.help = "Keyboard controller, for its reset line",
-	.flags = DEV_ALWAYS,
+	.help = "the keyboard controller, by which a guest can reset",
+	.flags = DEV_DEFAULT,
 	.create = i8042_create,
 	.read = i8042_read,
 	.write = i8042_write,

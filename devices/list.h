@@ -17,6 +17,7 @@ DEVICE_CLASS(rtc_class)
 DEVICE_CLASS(i8042_class)
 DEVICE_CLASS(acpi_pm_class)
 DEVICE_CLASS(debug_exit_class)
+DEVICE_CLASS(debugcon_class) /* made by --serial hardware=debugcon */
 
 /* PCI functions behind virtio's (virtio/list.h); the order is that of their slots. */
 DEVICE_CLASS(pvpanic_class)

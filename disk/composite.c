@@ -111,7 +111,8 @@ static void piece_done(struct split_piece *piece, int result)
 {
 	struct part *p = piece->part;
 
-	if (piece->req.op != DISK_FLUSH)
+	/* After a failed flush each later one asks again, whatever others cover. */
+	if (piece->req.op != DISK_FLUSH || result < 0)
 		p->changed++;
 	else if (result == 0 && p->flushed < piece->seq)
 		p->flushed = piece->seq;
@@ -302,6 +303,8 @@ static const struct disk_ops composite_ops = {
 	.attach = composite_attach,
 	.submit = composite_submit,
 	.close = composite_close,
+	/* So lack of memory for a split passes, and is not taken for lost data. */
+	.flushes_below = true,
 };
 
 /* --- making ---------------------------------------------------------------- */

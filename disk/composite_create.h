@@ -50,9 +50,11 @@ void composite_image_free(struct composite_image *im); /* takes NULL */
 
 /*
  * Write the image @path and beside it PATH.header, PATH.footer and PATH.filler; each
- * appears whole or not at all, and on failure none stays. The sources' sizes are
- * found by opening them as a composite disk would (their size is not looked at);
- * relative paths are relative to the current folder, and the image names them so
+ * appears whole or not at all, and on failure none stays. Those of an older composite
+ * are replaced, and on failure are what they were; -EEXIST where something else is.
+ * -EINVAL also for a file that two partitions have and one may write. The sources'
+ * sizes are found by opening them as a composite disk would (their size is not looked
+ * at); relative paths are relative to the current folder, and the image names them so
  * that it works from anywhere: by an absolute path, unless the image is in the current
  * folder, too, and they can be moved together.
  */

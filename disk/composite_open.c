@@ -73,7 +73,7 @@ static int resolve(const struct disk_cfg *cfg, const char *path, bool told,
 	if (!told && !file_is_inherited(path))
 		return err_set(
 			err, -EPERM,
-			"image %s: component %s: only format=composite may name other than /proc/self/fd/N",
+			"image %s: wants to open %s: without format=composite it may open nothing but descriptors (/proc/self/fd/N)",
 			cfg->path, path);
 	if (*path == '/')
 		dir = 0;

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/bytes.h"
 #include "base/file.h"
+#include "disk/composite.h"
 #include "disk/format.h"
 
 /* The image comes last: where it is, the others are. */
@@ -21,7 +22,9 @@ static const char *const suffix[N_OUTPUTS] = { ".filler", ".header", ".footer", 
 
 struct output {
 	char *path, *temp;
-	bool written, placed; /* temp, path are there and ours */
+	bool written; /* temp is there and ours */
+	bool placed; /* path is new */
+	bool swapped; /* temp is what path was */
 };
 
 struct job {
@@ -57,10 +60,26 @@ static bool name_outputs(struct job *j)
 	return true;
 }
 
-/* A file that is there may be replaced, but not a device, nor a partition of ours. */
-static int check_output(const struct job *j, const struct output *o,
+/* Whether output @i, which is there, looks as if we had made it, or is empty. */
+static bool is_ours(const struct output *o, unsigned i, off_t size)
+{
+	char magic[COMPOSITE_MAGIC_LEN];
+	AUTO_CLOSE int fd = -1;
+
+	if (size == 0)
+		return true;
+	if (i != IMAGE)
+		return size == (i == FILLER ? COMPOSITE_FILLER_LEN : GPT_AREA_LEN);
+	fd = open(o->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	return fd >= 0 && pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+	       !memcmp(magic, COMPOSITE_MAGIC, sizeof(magic));
+}
+
+/* An older composite may be replaced, but nothing else, nor a partition of ours. */
+static int check_output(const struct job *j, unsigned which,
 			const struct composite_source *sources, struct err *err)
 {
+	const struct output *o = &j->out[which];
 	struct stat st, source;
 
 	if (lstat(o->path, &st) < 0)
@@ -75,6 +94,11 @@ static int check_output(const struct job *j, const struct output *o,
 			return err_set(err, -EEXIST,
 				       "image %s: is the file of partition %s", o->path,
 				       sources[i].label);
+	if (!is_ours(o, which, st.st_size))
+		return err_set(
+			err, -EEXIST,
+			"image %s: is there, and is not of a composite disk; remove it first, if it can go",
+			o->path);
 	return 0;
 }
 
@@ -120,6 +144,35 @@ static int find_size(const struct composite_source *s, uint64_t *ret_size,
 	return 0;
 }
 
+/* What a guest writes, no other partition may show: the VM would not start. */
+static int check_shared(const struct composite_source *sources, size_t n,
+			struct err *err)
+{
+	AUTO_FREE struct stat *st = calloc(n + 1, sizeof(*st));
+
+	if (!st)
+		return err_sys(err, -ENOMEM, "composite disk");
+	for (size_t i = 0; i < n; i++) {
+		if (stat(sources[i].path, &st[i]) < 0)
+			return err_sys(err, -errno, "partition %s: %s",
+				       sources[i].label, sources[i].path);
+		for (size_t k = 0; k < i; k++) {
+			bool block = S_ISBLK(st[i].st_mode) && S_ISBLK(st[k].st_mode);
+			bool same = block ? st[i].st_rdev == st[k].st_rdev
+					  : st[i].st_dev == st[k].st_dev &&
+						    st[i].st_ino == st[k].st_ino;
+
+			if (same && (sources[i].writable || sources[k].writable))
+				return err_set(
+					err, -EINVAL,
+					"partition %s: %s is the file of partition %s, too, so neither may be writable",
+					sources[i].label, sources[i].path,
+					sources[k].label);
+		}
+	}
+	return 0;
+}
+
 static int add_sources(struct job *j, const struct composite_source *sources,
 		       struct err *err)
 {
@@ -138,7 +191,7 @@ static int add_sources(struct job *j, const struct composite_source *sources,
 			r = find_path(j, s->path, &j->paths[i], err);
 		s->path = j->paths[i];
 	}
-	return r;
+	return r == 0 ? check_shared(sources, j->n, err) : r;
 }
 
 /* --- files ----------------------------------------------------------------- */
@@ -169,6 +222,26 @@ static int write_file(struct output *o, const void *buf, size_t len, struct err 
 	return 0;
 }
 
+static int swap(const struct output *o)
+{
+	return renameat2(AT_FDCWD, o->temp, AT_FDCWD, o->path, RENAME_EXCHANGE);
+}
+
+/* What was there stays until all are in place, in case that one cannot be. */
+static int put_in_place(struct output *o, struct err *err)
+{
+	if (swap(o) == 0) {
+		o->swapped = true;
+		return 0;
+	}
+	/* Nothing was there, or the file system (NFS, 9p) cannot swap names. */
+	if ((errno != ENOENT && errno != EINVAL) || rename(o->temp, o->path) < 0)
+		return err_sys(err, -errno, "image %s: cannot create it", o->path);
+	o->written = false;
+	o->placed = true;
+	return 0;
+}
+
 static int write_files(struct job *j, struct err *err)
 {
 	static const unsigned char zeroes[COMPOSITE_FILLER_LEN];
@@ -190,13 +263,10 @@ static int write_files(struct job *j, struct err *err)
 			return r;
 	}
 	for (unsigned i = 0; i < N_OUTPUTS; i++) {
-		struct output *o = &j->out[i];
+		int r = put_in_place(&j->out[i], err);
 
-		if (rename(o->temp, o->path) < 0)
-			return err_sys(err, -errno, "image %s: cannot create it",
-				       o->path);
-		o->written = false;
-		o->placed = true;
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -206,6 +276,8 @@ static void clean_up(struct job *j, bool failed)
 	for (unsigned i = 0; i < N_OUTPUTS; i++) {
 		struct output *o = &j->out[i];
 
+		if (o->swapped && failed)
+			(void)swap(o);
 		if (o->temp && o->written)
 			unlink(o->temp);
 		if (o->path && o->placed && failed)
@@ -249,7 +321,7 @@ int composite_create(const char *path, const struct composite_source *sources, s
 	}
 	r = 0;
 	for (unsigned i = 0; r == 0 && i < N_OUTPUTS; i++)
-		r = check_output(&j, &j.out[i], sources, err);
+		r = check_output(&j, i, sources, err);
 	if (r == 0)
 		r = add_sources(&j, sources, err);
 	if (r == 0)

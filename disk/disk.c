@@ -79,7 +79,7 @@ static void flush(struct disk *d, struct disk_req *req)
 		return;
 	}
 	/* One that comes from a disk above, unchanged, is remembered up there. */
-	if (!req->flushed) {
+	if (!req->flushed && !d->ops->flushes_below) {
 		req->flushed = d;
 		req->flush_done = req->done;
 		req->done = flush_done;

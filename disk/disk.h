@@ -68,6 +68,8 @@ struct disk_ops {
 	/* NULL: this format cannot be resized. */
 	int (*resize)(struct disk *d, uint64_t size, struct err *err);
 	void (*close)(struct disk *d); /* frees d, but not d->name */
+	/* Failed flushes are remembered by the disks below, where they fail. */
+	bool flushes_below;
 };
 
 /* Embedded as the first member of every format's struct. */

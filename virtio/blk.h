@@ -11,6 +11,7 @@ struct virtio_blk_cfg {
 	char *path;
 	char *id; /* what GET_ID tells, at most 20 bytes; NULL: empty */
 	bool read_only, direct, lock, sparse;
+	bool root; /* the machine tells the kernel; nothing to the device */
 	int format; /* enum disk_format */
 	int executor; /* enum engine_kind */
 	uint64_t block_size;

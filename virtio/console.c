@@ -185,8 +185,8 @@ static int console_create(const void *cfg_, const struct dev_host *host,
 		return err_sys(err, -errno, "%s: timer", host->name);
 	}
 	c->v.n_queues = 2;
-	c->v.queue_size[CONSOLE_RX] = CONSOLE_QUEUE_SIZE;
-	c->v.queue_size[CONSOLE_TX] = CONSOLE_QUEUE_SIZE;
+	for (unsigned i = 0; i < c->v.n_queues; i++)
+		c->v.queue_size[i] = cfg->queue_size[i] ?: CONSOLE_QUEUE_SIZE;
 	c->v.config_len = CONSOLE_CONFIG_LEN;
 	r = virtio_init(&c->v, &virtio_console_class, &console_ops, host, err);
 	if (r == 0)

@@ -10,6 +10,7 @@
 struct virtio_console_cfg {
 	unsigned num; /* as in --serial num=, from 1 */
 	struct chardev *chr; /* stays the machine's; outlives the device */
+	uint16_t queue_size[2]; /* of input and output; 0: as usual */
 };
 
 extern const struct dev_class virtio_console_class;

@@ -14,6 +14,7 @@ DEVICE_CLASS(virtio_console_class) /* made by --serial hardware=virtio-console *
 DEVICE_CLASS(virtio_blk_class)
 DEVICE_CLASS(virtio_rng_class)
 DEVICE_CLASS(virtio_balloon_class)
+DEVICE_CLASS(virtio_net_class)
 DEVICE_CLASS(virtio_vsock_class)
 
 #ifdef VIRTIO_LIST_DECLARES

@@ -269,23 +269,34 @@ int vq_pop(struct vq *q, struct vq_chain *ret_chain)
 
 /* --- giving them back ------------------------------------------------------ */
 
-void vq_push(struct vq *q, uint16_t head, uint32_t written)
+static void put_used(struct vq *q, const struct vq_done *d)
 {
 	struct vring_used_elem *e;
-	uint64_t bit = 1ull << head % BITS;
+	uint64_t bit = 1ull << d->head % BITS;
 
-	if (!q->size || q->broken)
-		return;
-	assert(head < q->size && (q->in_flight[head / BITS] & bit));
-	q->in_flight[head / BITS] &= ~bit;
+	assert(d->head < q->size && (q->in_flight[d->head / BITS] & bit));
+	q->in_flight[d->head / BITS] &= ~bit;
 	e = &used_ring(q)->ring[q->next_used % q->size];
-	__atomic_store_n(&e->id, htole32(head), __ATOMIC_RELAXED);
-	__atomic_store_n(&e->len, htole32(written), __ATOMIC_RELAXED);
+	__atomic_store_n(&e->id, htole32(d->head), __ATOMIC_RELAXED);
+	__atomic_store_n(&e->len, htole32(d->written), __ATOMIC_RELAXED);
 	q->next_used++;
 	if (q->next_used == q->signalled_used)
 		q->signalled_wrapped = true;
-	/* Release: buffers and the element are visible before the index. */
+}
+
+void vq_push_all(struct vq *q, const struct vq_done *done, unsigned n)
+{
+	if (!q->size || q->broken)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		put_used(q, &done[i]);
+	/* Release: buffers and the elements are visible before the index. */
 	__atomic_store_n(&used_ring(q)->idx, htole16(q->next_used), __ATOMIC_RELEASE);
+}
+
+void vq_push(struct vq *q, uint16_t head, uint32_t written)
+{
+	vq_push_all(q, &(struct vq_done){ head, written }, 1);
 }
 
 /* Section 2.7.7. */

@@ -81,6 +81,13 @@ bool vq_pending(const struct vq *q);
  */
 void vq_push(struct vq *q, uint16_t head, uint32_t written);
 
+/* Several at once: the guest sees all of them or none. */
+struct vq_done {
+	uint16_t head;
+	uint32_t written;
+};
+void vq_push_all(struct vq *q, const struct vq_done *done, unsigned n);
+
 /*
  * Whether the guest wants an interrupt for what was pushed since this was
  * asked last.

@@ -21,6 +21,14 @@ struct arch;
  */
 int arch_memory(uint64_t size, struct gmem_range *ret_ranges, struct err *err);
 
+/*
+ * How KVM is shown @mem, mapped as arch_memory() said, firmware and its key block
+ * (either may be empty): at most ARCH_MAX_SLOTS slots. Returns their number.
+ */
+#define ARCH_MAX_SLOTS (GMEM_MAX_RANGES + 4)
+size_t arch_slots(const struct gmem *mem, const struct boot_rom *rom,
+		  const struct boot_rom *key, struct kvm_slot *ret_slots);
+
 /* Windows at guest-physical addresses must lie within this range. */
 uint64_t arch_mmio_base(void);
 uint64_t arch_mmio_end(void);

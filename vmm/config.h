@@ -8,17 +8,19 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/opt.h"
 #include "devices/device.h"
 
-enum serial_hardware { SERIAL_UART, SERIAL_VIRTIO };
+enum serial_hardware { SERIAL_UART, SERIAL_VIRTIO, SERIAL_DEBUGCON };
 
 struct serial_cfg {
 	int type; /* enum chardev_type */
 	int hardware; /* enum serial_hardware */
 	uint64_t num; /* from 1 */
-	char *path, *input, *name;
-	bool use_stdin, console, earlycon;
+	char *path, *input, *name, *queue_sizes;
+	bool use_stdin, input_stream, console, earlycon, timestamp;
+	uint64_t debugcon_port;
 };
 
 /* The option --serial, which makes UARTs and virtio consoles. */
@@ -29,8 +31,16 @@ struct config_device {
 	void *cfg; /* as its class says; NULL: it has none */
 };
 
+struct bios_key_cfg {
+	char *path;
+	uint64_t rollback_index;
+	bool unlocked;
+};
+
 struct config {
-	char *kernel, *initrd, *name, *socket, *status_fd;
+	char *kernel, *initrd, *bios, *name; /* kernel or bios */
+	char *status_fd, *socket, *config_file;
+	struct bios_key_cfg bios_key;
 	struct opt_list params;
 	struct {
 		uint64_t num_cores;
@@ -41,9 +51,13 @@ struct config {
 	} mem;
 	uint64_t init_mem; /* MiB outside of the balloon at the start; 0: all */
 	bool balloon_page_reporting, hugepages, lock_guest_memory;
-	int log_level;
+	char *log_filter; /* NULL: not given */
+	enum log_level log_level; /* that it asks for */
+	char *escape;
+	uint8_t escape_key; /* a control character; 0: none */
 	uint64_t timeout; /* seconds; 0: none */
 	bool suspended, disable_sandbox, require_sandbox;
+	bool host_cpu_topology, boost_uclamp, core_scheduling;
 	char *gdb, *dump_on_panic;
 
 	/* In the order of config_classes, then of the command line. */
@@ -65,13 +79,30 @@ extern const char *const config_serial_hardware[];
 
 /*
  * @args: the arguments after "run", ended by NULL. -EINVAL, or -ECANCELED when
- * help was asked for. Even then, and after an error, @cfg->status_fd is set if it was
- * given.
+ * help was asked for; another error when the file of --config cannot be read. Even then,
+ * and after an error, @cfg->status_fd is set if it was given.
  */
 int config_parse(struct config *cfg, char **args, struct err *err);
+
+/* The same from the text of such a file alone; @what: its name in messages. */
+int config_parse_json(struct config *cfg, const char *what, const char *text,
+		      size_t len, struct err *err);
 void config_free(struct config *cfg);
 
 void config_help(FILE *out);
+
+/* Each port once, stdin once; without a console ttyS0 becomes one. -EINVAL. */
+int config_finish_serials(struct config *cfg, struct err *err);
+
+/* Queue sizes [in,out] of a virtio-console; 0 where none is given. -EINVAL. */
+int config_queue_sizes(const struct serial_cfg *s, uint16_t sizes[2], struct err *err);
+
+/* Add an instance with its defaults, behind those of the same or earlier classes. */
+struct config_device *config_add_device(struct config *cfg,
+					const struct dev_class *class, struct err *err);
+
+/* Whether crosvm has this option, and vmm neither has nor can ignore it. */
+bool config_is_refused(const char *name, size_t len);
 
 /* The kernel's command line; the caller frees it. */
 int config_cmdline(const struct config *cfg, char **ret_cmdline, struct err *err);

@@ -12,6 +12,7 @@ static const char help[] =
 	"Usage: vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
 	"Make PATH, a composite disk: a GPT disk whose partitions are the files, in that\n"
 	"order. Beside it PATH.header, PATH.footer and PATH.filler hold what is around them.\n"
+	"An older composite disk there is replaced, but no other file.\n"
 	"\n"
 	"  LABEL     the partition's name, cut after 36 characters; all differ\n"
 	"  FILE      raw, Android sparse (not writable), or a block device\n"

@@ -1,10 +1,12 @@
 /* What the machine lends its devices; see host.h and devices/device.h. */
 #include "vmm/host.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "vmm/broker.h"
 #include "vmm/machine.h"
 
 static struct bus *bus_of(struct host *h, enum dev_space space)
@@ -126,6 +128,18 @@ static int host_pci_add(void *ctx, struct pci_func *func, struct err *err)
 	return pci_bus_add(&d->host->pci, func, err);
 }
 
+static int host_connector(void *ctx, const char *prefix, const char *made, int *ret_fd,
+			  struct err *err)
+{
+	struct host_device *d = ctx;
+	struct host *h = d->host;
+	struct broker_cfg cfg = { prefix, made, machine_is_jailed(h->machine) };
+
+	/* One device asks for it, and there is one of its kind. */
+	assert(!h->broker);
+	return broker_start(&cfg, &h->broker, ret_fd, err);
+}
+
 static void host_panicked(void *ctx, bool handles)
 {
 	struct host_device *d = ctx;
@@ -168,6 +182,7 @@ static const struct dev_host_ops host_ops = {
 	.msi_new = host_msi_new,
 	.msi_set = host_msi_set,
 	.pci_add = host_pci_add,
+	.connector = host_connector,
 	.panicked = host_panicked,
 	.end = host_end,
 };

@@ -21,6 +21,7 @@ struct host {
 	struct arch *arch;
 	struct gmem mem;
 	struct machine *machine;
+	pid_t broker; /* vmm/broker.h; 0: none */
 };
 
 struct host_notify {

@@ -114,10 +114,13 @@ struct landlock_ruleset {
 	uint64_t fs, net, scoped;
 };
 
-/* Forbid whatever the kernel can forbid; what is open stays usable. */
-static int landlock(void)
+/*
+ * Forbid whatever the kernel can forbid, but @may of the file system; what is open
+ * stays usable.
+ */
+static int landlock(uint64_t may)
 {
-	struct landlock_ruleset set = { .fs = (1ull << 13) - 1 };
+	struct landlock_ruleset set = { .fs = ((1ull << 13) - 1) & ~may };
 	AUTO_CLOSE int fd = -1;
 	size_t size = sizeof(set.fs);
 	long abi;
@@ -148,38 +151,51 @@ static int landlock(void)
 
 /* --- capabilities -------------------------------------------------------- */
 
-static int drop_capabilities(void)
+/* @keep: the mask of those to keep, where they are there; all below 32. */
+static int drop_capabilities(uint32_t keep)
 {
 	struct __user_cap_header_struct head = { .version =
 							 _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { 0 };
+	struct __user_cap_data_struct now[2] = { 0 }, left[2] = { 0 };
 
 	/* The bounding set too, as far as we may; no_new_privs covers the rest. */
 	for (int cap = 0; cap <= 63; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
 			break;
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	return syscall(SYS_capset, &head, none) < 0 ? -errno : 0;
+	if (keep && syscall(SYS_capget, &head, now) < 0)
+		return -errno;
+	left[0].permitted = left[0].effective = now[0].permitted & keep;
+	return syscall(SYS_capset, &head, left) < 0 ? -errno : 0;
 }
 
-int jail_process(bool all, struct err *err)
+static int confine(uint64_t fs_may, uint32_t keep, bool all, struct err *err)
 {
 	struct rlimit no_core = { 0, 0 };
 	int r;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(err, -errno, "sandbox: no_new_privs");
-	r = landlock();
+	r = landlock(fs_may);
 	if (r < 0 && all)
 		return err_sys(err, r, "sandbox: Landlock");
 	if (r < 0)
 		log_debug("jail", "no Landlock: %s", strerrordesc_np(-r));
-	r = drop_capabilities();
+	r = drop_capabilities(keep);
 	if (r < 0)
 		return err_sys(err, r, "sandbox: capabilities");
 	/* Guest memory is nobody's business: no core file, no debugger. */
 	setrlimit(RLIMIT_CORE, &no_core);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return 0;
+}
+
+int jail_process(bool all, struct err *err)
+{
+	int r = confine(0, 0, all, err);
+
+	if (r < 0)
+		return r;
 	/*
 	 * glibc opens /proc/sys/vm/overcommit_memory when it first gives a thread's
 	 * heap back in part, which kills a worker: never do that.
@@ -199,6 +215,7 @@ int jail_thread(enum jail_kind kind, struct err *err)
 		[JAIL_MAIN] = { filter_main, ARRAY_SIZE(filter_main) },
 		[JAIL_VCPU] = { filter_vcpu, ARRAY_SIZE(filter_vcpu) },
 		[JAIL_WORKER] = { filter_worker, ARRAY_SIZE(filter_worker) },
+		[JAIL_BROKER] = { filter_broker, ARRAY_SIZE(filter_broker) },
 	};
 	/* The kernel only reads the code, but its struct is not const. */
 	struct sock_fprog prog = {
@@ -209,4 +226,14 @@ int jail_thread(enum jail_kind kind, struct err *err)
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
 		return err_sys(err, -errno, "sandbox: seccomp filter");
 	return 0;
+}
+
+int jail_broker(struct err *err)
+{
+	/* It removes one file; and root may connect to what others' permissions forbid.
+	 */
+	int r = confine(LANDLOCK_ACCESS_FS_REMOVE_FILE, 1u << CAP_DAC_OVERRIDE, false,
+			err);
+
+	return r < 0 ? r : jail_thread(JAIL_BROKER, err);
 }

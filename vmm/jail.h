@@ -18,7 +18,7 @@
 
 #include "base/err.h"
 
-enum jail_kind { JAIL_MAIN, JAIL_VCPU, JAIL_WORKER };
+enum jail_kind { JAIL_MAIN, JAIL_VCPU, JAIL_WORKER, JAIL_BROKER };
 
 /*
  * -EPERM and the like where the host forbids namespaces: what could be had is
@@ -28,3 +28,6 @@ int jail_namespaces(struct err *err);
 /* @all: a kernel without Landlock is an error. */
 int jail_process(bool all, struct err *err);
 int jail_thread(enum jail_kind kind, struct err *err);
+/* All that a broker (vmm/broker.h) can do without; it stays in the host's namespaces.
+ */
+int jail_broker(struct err *err);

@@ -84,22 +84,24 @@ int kvm_enable_cap(const struct kvm *kvm, int cap, uint64_t arg, const char *nam
 	return 0;
 }
 
-int kvm_add_memory(const struct kvm *kvm, const struct gmem *mem, struct err *err)
+int kvm_add_memory(const struct kvm *kvm, const struct kvm_slot *slots, size_t n,
+		   struct err *err)
 {
-	for (size_t i = 0; i < mem->n_ranges; i++) {
-		const struct gmem_range *r = &mem->ranges[i];
-		struct kvm_userspace_memory_region slot = {
+	for (size_t i = 0; i < n; i++) {
+		const struct kvm_slot *s = &slots[i];
+		struct kvm_userspace_memory_region region = {
 			.slot = (uint32_t)i,
-			.guest_phys_addr = r->gpa.v,
-			.memory_size = r->len,
-			.userspace_addr = (uintptr_t)gmem_slice(mem, r->gpa, r->len),
+			.flags = s->readonly ? KVM_MEM_READONLY : 0,
+			.guest_phys_addr = s->gpa,
+			.memory_size = s->len,
+			.userspace_addr = (uintptr_t)s->host,
 		};
 
-		if (ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+		if (ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
 			return err_sys(err, -errno,
 				       KVM_PATH ": cannot take %" PRIu64
-						" MiB of memory at 0x%" PRIx64,
-				       r->len >> 20, r->gpa.v);
+						" KiB of memory at 0x%" PRIx64,
+				       s->len >> 10, s->gpa);
 	}
 	return 0;
 }

@@ -48,8 +48,15 @@ int kvm_cap(const struct kvm *kvm, int cap);
 int kvm_enable_cap(const struct kvm *kvm, int cap, uint64_t arg, const char *name,
 		   struct err *err);
 
-/* Show guest memory to the VM. */
-int kvm_add_memory(const struct kvm *kvm, const struct gmem *mem, struct err *err);
+struct kvm_slot {
+	uint64_t gpa, len; /* page-aligned */
+	void *host;
+	bool readonly; /* writes of the guest go to the bus */
+};
+
+/* Show memory to the VM; once. */
+int kvm_add_memory(const struct kvm *kvm, const struct kvm_slot *slots, size_t n,
+		   struct err *err);
 
 /*
  * Signal @fd instead of exiting for a write of any length at @addr, which KVM

@@ -14,6 +14,7 @@
 #include "virtio/balloon.h"
 #include "vmm/arch.h"
 #include "vmm/gdb.h"
+#include "vmm/sched.h"
 
 /* --- before the fork ----------------------------------------------------- */
 
@@ -52,36 +53,66 @@ static bool is_reported(const struct config *cfg, const struct serial_cfg *s)
 	       (!has_console(cfg) && s->hardware == SERIAL_UART && s->num == 1);
 }
 
+static void on_leave(void *arg)
+{
+	machine_end(arg, VM_END_KILLED, 0, "stopped from the terminal");
+}
+
+static int open_chardev(struct machine *m, const struct serial_cfg *s,
+			struct chardev **ret_chr, struct err *err)
+{
+	const struct chardev_cfg cfg = {
+		.type = s->type,
+		.path = s->path,
+		.input = s->input,
+		.use_stdin = s->use_stdin,
+		.input_stream = s->input_stream,
+		.timestamp = s->timestamp,
+		.escape = m->cfg->escape_key,
+		.leave = on_leave,
+		.leave_arg = m,
+	};
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s %" PRIu64, config_serial_hardware[s->hardware],
+		 s->num);
+	return chardev_open(&cfg, s->name ?: name, m->loop, ret_chr, err);
+}
+
 static int open_consoles(struct machine *m, struct err *err)
 {
 	for (unsigned i = 0; i < NUM_UARTS; i++)
 		m->uarts[i].num = i + 1;
 	for (size_t i = 0; i < m->cfg->n_devices; i++) {
 		const struct serial_cfg *s = m->cfg->devices[i].cfg;
-		struct chardev_cfg c;
+		struct virtio_console_cfg *console;
 		struct chardev *chr;
-		char name[64];
 		int r;
 
 		if (m->cfg->devices[i].class != &serial_option)
 			continue;
-		c = (struct chardev_cfg){ s->type, s->path, s->input, s->use_stdin };
-		snprintf(name, sizeof(name), "%s %" PRIu64,
-			 s->hardware == SERIAL_UART ? "serial" : "virtio-console",
-			 s->num);
-		r = chardev_open(&c, s->name ?: name, m->loop, &chr, err);
+		r = open_chardev(m, s, &chr, err);
 		if (r < 0)
 			return r;
 		m->chardevs[m->n_chardevs++] = chr;
 		if (is_reported(m->cfg, s))
 			chardev_tee(chr, to_report, m->report);
-		if (s->hardware == SERIAL_UART) {
+		switch (s->hardware) {
+		case SERIAL_UART:
 			m->uarts[s->num - 1].chr = chr;
-			continue;
+			break;
+		case SERIAL_DEBUGCON:
+			m->debugcons[m->n_debugcons++] = (struct debugcon_cfg){
+				(uint16_t)s->debugcon_port, chr
+			};
+			break;
+		default:
+			console = &m->consoles[s->num - 1];
+			console->num = (unsigned)s->num;
+			console->chr = chr;
+			config_queue_sizes(s, console->queue_size, NULL);
+			m->n_consoles++;
 		}
-		m->consoles[s->num - 1] = (struct virtio_console_cfg){ (unsigned)s->num,
-								       chr };
-		m->n_consoles++;
 	}
 	return 0;
 }
@@ -114,8 +145,8 @@ static int add_device(struct machine *m, const struct dev_class *class, const vo
 }
 
 /*
- * virtio-console instances follow --serial, the balloon follows options about memory;
- * other classes have their own.
+ * Consoles follow --serial, the balloon follows options about memory; other classes have
+ * their own.
  */
 static int add_class(struct machine *m, const struct dev_class *class, struct err *err)
 {
@@ -126,6 +157,11 @@ static int add_class(struct machine *m, const struct dev_class *class, struct er
 	if (class == &virtio_console_class) {
 		for (size_t i = 0; r == 0 && i < m->n_consoles; i++)
 			r = add_device(m, class, &m->consoles[i], index++, err);
+		return r;
+	}
+	if (class == &debugcon_class) {
+		for (size_t i = 0; r == 0 && i < m->n_debugcons; i++)
+			r = add_device(m, class, &m->debugcons[i], index++, err);
 		return r;
 	}
 	if (!class->create)
@@ -173,9 +209,9 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->cfg = cfg;
 	m->host.machine = m;
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
-	m->kernel.fd = m->initrd.fd = m->signal_fd = m->timer_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = m->trust.key.fd = -1;
+	m->signal_fd = m->timer_fd = m->dump_fd = m->panic_fd = -1;
 	m->control_fd = m->control_name.dir_fd = m->proc_fd = -1;
-	m->panic_fd = m->dump_fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);
@@ -196,8 +232,14 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		r = loop_new(&m->loop, err);
 	if (r == 0)
 		r = config_cmdline(cfg, &m->cmdline, err);
-	if (r == 0)
+	if (r == 0 && cfg->kernel)
 		r = open_image("kernel", cfg->kernel, &m->kernel, err);
+	if (r == 0 && cfg->bios)
+		r = open_image("bios", cfg->bios, &m->bios, err);
+	if (r == 0 && cfg->bios_key.path)
+		r = open_image("bios key", cfg->bios_key.path, &m->trust.key, err);
+	m->trust.rollback_index = cfg->bios_key.rollback_index;
+	m->trust.unlocked = cfg->bios_key.unlocked;
 	if (r == 0 && cfg->initrd)
 		r = open_image("initrd", cfg->initrd, &m->initrd, err);
 	if (r == 0 && cfg->dump_on_panic)
@@ -243,6 +285,16 @@ bool machine_wants_terminal(const struct machine *m)
 			return true;
 	}
 	return false;
+}
+
+bool machine_is_jailed(const struct machine *m)
+{
+	return !m->cfg->disable_sandbox;
+}
+
+pid_t machine_broker(const struct machine *m)
+{
+	return m->host.broker;
 }
 
 /* --- in the VM's process ------------------------------------------------- */
@@ -311,6 +363,7 @@ static int map_memory(const struct config *cfg, struct gmem *mem, struct err *er
 int machine_load(struct machine *m, struct err *err)
 {
 	struct host *h = &m->host;
+	struct kvm_slot slots[ARCH_MAX_SLOTS];
 	struct boot_state state;
 	struct boot_cfg boot = {
 		.kernel = m->kernel,
@@ -321,14 +374,21 @@ int machine_load(struct machine *m, struct err *err)
 	int r;
 
 	grow_fd_table();
-	r = map_memory(m->cfg, &h->mem, err);
+	r = sched_apply(m->cfg, err);
+	if (r == 0)
+		r = map_memory(m->cfg, &h->mem, err);
 	if (r == 0)
 		r = kvm_create(&h->kvm, ARCH_IRQ_PINS, err);
 	if (r == 0)
 		r = arch_vm_init(h->arch, &h->mem, boot.n_cpus, err);
+	if (r == 0 && m->bios.fd >= 0)
+		r = boot_rom_load(&m->bios, &m->rom, err);
+	if (r == 0 && m->bios.fd >= 0)
+		r = boot_trust_load(&m->trust, &m->key, err);
 	/* Memory before vCPUs, and both before any ioeventfd: see design notes. */
 	if (r == 0)
-		r = kvm_add_memory(&h->kvm, &h->mem, err);
+		r = kvm_add_memory(&h->kvm, slots,
+				   arch_slots(&h->mem, &m->rom, &m->key, slots), err);
 	if (r == 0)
 		r = boot_load(&h->mem, &boot, &state, err);
 	if (r == 0)
@@ -339,8 +399,11 @@ int machine_load(struct machine *m, struct err *err)
 		return r;
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
+	cleanup_close(&m->bios.fd);
+	cleanup_close(&m->trust.key.fd);
 	cleanup_close(&h->kvm.dev_fd);
-	m->kernel.fd = m->initrd.fd = h->kvm.dev_fd = -1;
+	m->kernel.fd = m->initrd.fd = m->bios.fd = m->trust.key.fd = -1;
+	h->kvm.dev_fd = -1;
 	return 0;
 }
 
@@ -367,6 +430,10 @@ void machine_free(struct machine *m)
 		chardev_close(m->chardevs[i]);
 	cleanup_close(&m->kernel.fd);
 	cleanup_close(&m->initrd.fd);
+	cleanup_close(&m->bios.fd);
+	cleanup_close(&m->trust.key.fd);
+	boot_rom_free(&m->rom);
+	boot_rom_free(&m->key);
 	gdb_close(m->gdb);
 	cleanup_close(&m->dump_fd);
 	cleanup_close(&m->control_fd);

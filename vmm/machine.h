@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "vmm/config.h"
 #include "vmm/report.h"
 
@@ -47,6 +49,8 @@ void machine_host_asked(struct machine *m);
 /* Whether a console reads the terminal on stdin. */
 bool machine_wants_terminal(const struct machine *m);
 
+bool machine_is_jailed(const struct machine *m); /* unless --disable-sandbox */
+pid_t machine_broker(const struct machine *m); /* a child of this process, or 0 */
 /*
  * Write a crash dump (vmm/core.h) to @fd, which stays the caller's; the guest stands
  * still meanwhile. A signal and the time limit end it early. Main thread.

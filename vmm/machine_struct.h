@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/unix.h"
+#include "devices/debugcon.h"
 #include "devices/uart.h"
 #include "virtio/balloon.h"
 #include "virtio/console.h"
@@ -15,22 +16,27 @@
 
 #define MAX_DEVICES 64
 #define NUM_UARTS 4
-#define MAX_CONSOLES 8
+#define MAX_CHARDEVS 12
+#define NUM_CONSOLES 4 /* of each other kind */
 
 struct machine {
 	const struct config *cfg;
 	struct host host;
 	struct loop *loop;
+	struct boot_image kernel, initrd, bios;
+	struct boot_trust trust;
+	struct boot_rom rom, key;
 	struct report *report;
-	struct boot_image kernel, initrd;
 	char *cmdline;
 
 	/* Consoles, in the order of --serial. */
 	size_t n_chardevs;
-	struct chardev *chardevs[MAX_CONSOLES];
+	struct chardev *chardevs[MAX_CHARDEVS];
 	struct uart_cfg uarts[NUM_UARTS];
 	size_t n_consoles;
-	struct virtio_console_cfg consoles[MAX_CONSOLES];
+	struct virtio_console_cfg consoles[NUM_CONSOLES];
+	size_t n_debugcons;
+	struct debugcon_cfg debugcons[NUM_CONSOLES];
 	struct pci_host_cfg pci_host;
 	struct virtio_balloon_cfg balloon;
 

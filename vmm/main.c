@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -39,7 +40,8 @@ __attribute__((visibility("default"))) const char *__asan_default_options(void)
 #endif
 
 static const char usage[] =
-	"Usage: vmm run [OPTION]... KERNEL   boot a kernel in a VM\n"
+	"Usage: vmm [--log-level LEVEL] run [OPTION]... KERNEL\n"
+	"                                    boot a kernel in a VM\n"
 	"       vmm run --help               all options\n"
 	"       vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
 	"                                    make a disk of files as partitions\n"
@@ -104,6 +106,12 @@ static void raise_limit(int which)
 	setrlimit(which, &l);
 }
 
+static void tell_how_to_leave(const struct config *cfg, const struct machine *m)
+{
+	if (cfg->escape_key && machine_wants_terminal(m) && isatty(STDIN_FILENO))
+		log_info("terminal", "Ctrl-%c x ends the VM", cfg->escape_key | 0x40);
+}
+
 static int run(const struct config *cfg, int null_fd, int status_fd,
 	       struct death *ret_death, struct err *err)
 {
@@ -116,7 +124,7 @@ static int run(const struct config *cfg, int null_fd, int status_fd,
 	struct machine *m = NULL;
 	int r;
 
-	log_init((enum log_level)cfg->log_level, cfg->name);
+	log_init(cfg->log_level, cfg->name);
 	/* A guest decides how many interrupts, and so descriptors, there are. */
 	raise_limit(RLIMIT_NOFILE);
 	if (cfg->lock_guest_memory)
@@ -129,8 +137,10 @@ static int run(const struct config *cfg, int null_fd, int status_fd,
 	if (r == 0) {
 		vm.arg = m;
 		vm.terminal = machine_wants_terminal(m);
-		vm.keep_fd = machine_cleanup_fd(m);
+		vm.broker = machine_broker(m);
 		vm.report = machine_report(m);
+		vm.keep_fd = machine_cleanup_fd(m);
+		tell_how_to_leave(cfg, m);
 		r = supervise(&vm, ret_death, err);
 	}
 	if (m)
@@ -148,7 +158,7 @@ static void tell(int status_fd, const struct death *d, uint64_t run_time_ms)
 	free(json);
 }
 
-static int run_command(char **args, int null_fd)
+static int run_command(char **args, enum log_level level, int null_fd)
 {
 	uint64_t start = clock_ms();
 	struct config cfg = { 0 };
@@ -158,6 +168,8 @@ static int run_command(char **args, int null_fd)
 	int r = config_parse(&cfg, args, &err);
 	bool bad = r == -EINVAL;
 
+	if (!cfg.log_filter)
+		cfg.log_level = level;
 	if (r == -ECANCELED) {
 		config_help(stdout);
 		config_free(&cfg);
@@ -200,20 +212,58 @@ static int open_null(void)
 	return fd;
 }
 
+/*
+ * The options before the command, which are crosvm's; @args comes to stand behind them.
+ * There is no syslog to do without, or to be tagged in.
+ */
+static int parse_global(char ***args, enum log_level *level, struct err *err)
+{
+	static const char *const options[] = { "--extended-status", "--no-syslog",
+					       "--syslog-tag", "--log-level" };
+
+	for (char *arg; (arg = **args); (*args)++) {
+		size_t i, len = strcspn(arg, "=");
+		const char *value = arg[len] ? arg + len + 1 : NULL;
+		int r = 0;
+
+		for (i = 0; i < ARRAY_SIZE(options); i++)
+			if (strlen(options[i]) == len && !memcmp(arg, options[i], len))
+				break;
+		if (i == ARRAY_SIZE(options) || (i < 2 && value))
+			return 0;
+		if (i >= 2 && !value)
+			value = *++*args;
+		if (i >= 2 && !value)
+			return err_set(err, -EINVAL, "%s: needs a value", arg);
+		if (i == 3)
+			r = log_parse_filter(value, level, err);
+		if (r < 0)
+			return err_prefix(err, r, "--log-level");
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	enum log_level level = LOG_LEVEL_INFO;
 	int null_fd = open_null();
+	char **args = argv + 1;
+	struct err err;
 
 	if (null_fd < 0) {
 		perror("vmm: /dev/null");
 		return EXIT_ERROR;
 	}
-	if (argc >= 2 && !strcmp(argv[1], "run"))
-		return run_command(argv + 2, null_fd);
-	if (argc >= 2 && !strcmp(argv[1], "create_composite"))
-		return create_composite(argv + 2);
-	if (argc >= 2 && control_client_knows(argv[1]))
-		return control_client(argv + 1);
+	if (argc >= 2 && parse_global(&args, &level, &err) < 0) {
+		complain(&err);
+		return EXIT_ARGS;
+	}
+	if (*args && !strcmp(*args, "run"))
+		return run_command(args + 1, level, null_fd);
+	if (*args && !strcmp(*args, "create_composite"))
+		return create_composite(args + 1);
+	if (*args && control_client_knows(*args))
+		return control_client(args);
 	if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		fputs(usage, stdout);
 		return EXIT_STOP;
@@ -222,8 +272,8 @@ int main(int argc, char **argv)
 		puts("vmm " VMM_VERSION);
 		return EXIT_STOP;
 	}
-	if (argc >= 2)
-		fprintf(stderr, "vmm: %s: unknown command\n", argv[1]);
+	if (*args)
+		fprintf(stderr, "vmm: %s: unknown command\n", *args);
 	fputs(usage, stderr);
 	return EXIT_ARGS;
 }

@@ -1,11 +1,9 @@
 /* The tables of "vmm run", which parse its options and print its help; see config.h. */
-#include "base/log.h"
 #include "devices/chardev.h"
+#include "devices/debugcon.h"
 #include "devices/list.h"
 #include "virtio/list.h"
 #include "vmm/config.h"
-
-static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 
 static const struct opt cpus_opts[] = {
 	{ .key = "num-cores",
@@ -35,13 +33,48 @@ static const struct opt mem_opts[] = {
 	{ 0 },
 };
 
+static const struct opt bios_key_opts[] = {
+	{ .key = "path",
+	  .type = OPT_STR,
+	  .flags = OPT_FIRST,
+	  .offset = offsetof(struct bios_key_cfg, path),
+	  .arg = "FILE",
+	  .help = "a public key, as avbtool extract_public_key writes it" },
+	{ .key = "rollback-index",
+	  .type = OPT_U64,
+	  .offset = offsetof(struct bios_key_cfg, rollback_index),
+	  .arg = "N",
+	  .help = "the least that may boot" },
+	{ .key = "unlocked",
+	  .type = OPT_BOOL,
+	  .offset = offsetof(struct bios_key_cfg, unlocked),
+	  .help = "boot what does not verify, too, and tell the guest" },
+	{ 0 },
+};
+
 const struct opt config_opts[] = {
+	{ .key = "config",
+	  .type = OPT_STR,
+	  .arg = "FILE",
+	  .offset = offsetof(struct config, config_file),
+	  .help = "take options from a JSON file; those of the command line go before them" },
 	{ .key = "initrd",
 	  .letter = 'i',
 	  .type = OPT_STR,
 	  .arg = "FILE",
 	  .offset = offsetof(struct config, initrd),
 	  .help = "initial RAM disk" },
+	{ .key = "bios",
+	  .type = OPT_STR,
+	  .arg = "FILE",
+	  .offset = offsetof(struct config, bios),
+	  .help = "firmware to start instead of a kernel: a flat image that ends at 4 GiB" },
+	{ .key = "bios-key",
+	  .type = OPT_GROUP,
+	  .sub = bios_key_opts,
+	  .arg = "FILE",
+	  .offset = offsetof(struct config, bios_key),
+	  .help = "whom a verifying bootloader may trust" },
 	{ .key = "params",
 	  .letter = 'p',
 	  .type = OPT_LIST,
@@ -55,6 +88,21 @@ const struct opt config_opts[] = {
 	  .arg = "N",
 	  .offset = offsetof(struct config, cpus),
 	  .help = "virtual CPUs, 1 to 64" },
+	{ .key = "host-cpu-topology",
+	  .type = OPT_BOOL,
+	  .flags = OPT_BARE,
+	  .offset = offsetof(struct config, host_cpu_topology),
+	  .help = "as many virtual CPUs as the host has" },
+	{ .key = "boost-uclamp",
+	  .type = OPT_BOOL,
+	  .flags = OPT_BARE,
+	  .offset = offsetof(struct config, boost_uclamp),
+	  .help = "ask the host's scheduler to take the VM for a heavy load" },
+	{ .key = "core-scheduling",
+	  .type = OPT_BOOL,
+	  .offset = offsetof(struct config, core_scheduling),
+	  .arg = "BOOL",
+	  .help = "share no core of the host with other programs" },
 	{ .key = "mem",
 	  .letter = 'm',
 	  .type = OPT_GROUP,
@@ -90,12 +138,15 @@ const struct opt config_opts[] = {
 	  .arg = "NAME",
 	  .help = "the VM's name, shown in messages" },
 	{ .key = "log-level",
-	  .type = OPT_ENUM,
-	  .names = log_levels,
-	  .def = LOG_LEVEL_INFO,
-	  .offset = offsetof(struct config, log_level),
+	  .type = OPT_STR,
+	  .offset = offsetof(struct config, log_filter),
 	  .arg = "LEVEL",
-	  .help = "how much to say on stderr" },
+	  .help = "how much to say on stderr: off, error, warn, info (as without it) or debug" },
+	{ .key = "escape",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct config, escape),
+	  .arg = "^KEY|none",
+	  .help = "the key before the x that leaves the guest's terminal (without it, ^A)" },
 	{ .key = "timeout",
 	  .type = OPT_U64,
 	  .min = 1,
@@ -145,10 +196,13 @@ const struct opt config_opts[] = {
 static const char *const serial_types[] = { [CHARDEV_SINK] = "sink",
 					    [CHARDEV_STDOUT] = "stdout",
 					    [CHARDEV_FILE] = "file",
+					    [CHARDEV_UNIX] = "unix",
+					    [CHARDEV_UNIX_STREAM] = "unix-stream",
 					    NULL };
-const char *const config_serial_hardware[] = {
-	[SERIAL_UART] = "serial", [SERIAL_VIRTIO] = "virtio-console", NULL
-};
+const char *const config_serial_hardware[] = { [SERIAL_UART] = "serial",
+					       [SERIAL_VIRTIO] = "virtio-console",
+					       [SERIAL_DEBUGCON] = "debugcon",
+					       NULL };
 
 static const struct opt serial_opts[] = {
 	{ .key = "type",
@@ -165,7 +219,7 @@ static const struct opt serial_opts[] = {
 	  .def = SERIAL_UART,
 	  .offset = offsetof(struct serial_cfg, hardware),
 	  .arg = "KIND",
-	  .help = "the device: a 16550A UART, or hvc0 and up" },
+	  .help = "the device: a 16550A UART, hvc0 and up, or a port that firmware prints on" },
 	{ .key = "num",
 	  .type = OPT_U64,
 	  .min = 1,
@@ -178,7 +232,7 @@ static const struct opt serial_opts[] = {
 	  .type = OPT_STR,
 	  .offset = offsetof(struct serial_cfg, path),
 	  .arg = "FILE",
-	  .help = "for type=file: appended to, created when missing" },
+	  .help = "a file to append to, created when missing, or the socket to connect to" },
 	{ .key = "input",
 	  .type = OPT_STR,
 	  .offset = offsetof(struct serial_cfg, input),
@@ -188,6 +242,10 @@ static const struct opt serial_opts[] = {
 	  .type = OPT_BOOL,
 	  .offset = offsetof(struct serial_cfg, use_stdin),
 	  .help = "read input from stdin" },
+	{ .key = "input-unix-stream",
+	  .type = OPT_BOOL,
+	  .offset = offsetof(struct serial_cfg, input_stream),
+	  .help = "read input from the socket of type=unix-stream" },
 	{ .key = "console",
 	  .type = OPT_BOOL,
 	  .offset = offsetof(struct serial_cfg, console),
@@ -196,6 +254,23 @@ static const struct opt serial_opts[] = {
 	  .type = OPT_BOOL,
 	  .offset = offsetof(struct serial_cfg, earlycon),
 	  .help = "let the kernel use it before its drivers run; UARTs only" },
+	{ .key = "out-timestamp",
+	  .type = OPT_BOOL,
+	  .offset = offsetof(struct serial_cfg, timestamp),
+	  .help = "put date and time (UTC) before each line of output" },
+	{ .key = "debugcon-port",
+	  .type = OPT_U64,
+	  .flags = OPT_HEX,
+	  .max = 0xffff,
+	  .def = DEBUGCON_PORT,
+	  .offset = offsetof(struct serial_cfg, debugcon_port),
+	  .arg = "PORT",
+	  .help = "the I/O port of a debugcon" },
+	{ .key = "max-queue-sizes",
+	  .type = OPT_STR,
+	  .offset = offsetof(struct serial_cfg, queue_sizes),
+	  .arg = "[IN,OUT]",
+	  .help = "the largest queues of a virtio-console, powers of two up to 256" },
 	{ .key = "name",
 	  .type = OPT_STR,
 	  .offset = offsetof(struct serial_cfg, name),
@@ -231,7 +306,8 @@ void config_help(FILE *out)
 {
 	fprintf(out,
 		"Usage: vmm run [OPTION]... KERNEL\n"
-		"Boot KERNEL, a bzImage or an ELF vmlinux, in a VM.\n\n"
+		"       vmm run [OPTION]... --bios FILE\n"
+		"Boot KERNEL, a bzImage, an ELF vmlinux or a Multiboot kernel, in a VM.\n\n"
 		"A file may be given as /proc/self/fd/N: the descriptor N that vmm inherits.\n\n");
 	opt_help_options(config_opts, out, 2);
 	for (size_t i = 0; config_classes[i]; i++) {
@@ -254,6 +330,9 @@ void config_help(FILE *out)
 		if (c->opts)
 			opt_help(c->opts, out, 6);
 	}
+	fprintf(out,
+		"\n  -r, --root, --rwroot, -d, --disk, --rwdisk PATH[,KEY=VALUE]...\n"
+		"      as --block, with ro and root as their names say\n");
 	fprintf(out,
 		"\nExit status: 0 the guest powered off (or vmm was told to stop), 1 error,\n"
 		"32 reset, 33 crash, 34 panic, 35 bad arguments, 36 watchdog, 37 time limit,\n"

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
+#include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/vhost.h>
@@ -16,9 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum { M = 1, V = 2, W = 4 };
+enum { M = 1, V = 2, W = 4, B = 8 };
 
 enum test { ANY, EQUAL, BITS_CLEAR };
 
@@ -106,7 +108,7 @@ static int generate(unsigned kind, const char *name)
 int main(void)
 {
 	if (generate(M, "main") < 0 || generate(V, "vcpu") < 0 ||
-	    generate(W, "worker") < 0)
+	    generate(W, "worker") < 0 || generate(B, "broker") < 0)
 		return EXIT_FAILURE;
 	return EXIT_SUCCESS;
 }

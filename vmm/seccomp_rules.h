@@ -6,7 +6,8 @@
  * RULE_EQ(kinds, call, n, value) argument n (from 0) must equal value
  * RULE_CLEAR(kinds, call, n, m)  the bits m of argument n must be 0
  *
- * kinds: M the main loop, V vCPU threads, W a device's worker.
+ * kinds: M the main loop, V vCPU threads, W a device's worker, B the broker, which
+ * is a process of its own.
  */
 
 /* Event loops, eventfds, consoles, log lines. */
@@ -83,10 +84,21 @@ RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_CALL)
 RULE_EQ(M | V, ioctl, 1, VHOST_GET_VRING_BASE)
 RULE_EQ(M | V, ioctl, 1, VHOST_VSOCK_SET_RUNNING)
 
+/*
+ * Network: packets, and what the driver can do, told to the tap when it starts the
+ * device or stops it. vhost-net's complaints come to the worker.
+ */
+RULE(W, readv)
+RULE_EQ(M | V | W, ioctl, 1, TUNSETOFFLOAD)
+RULE_EQ(M | V | W, ioctl, 1, VHOST_NET_SET_BACKEND)
+RULE_EQ(W, ioctl, 1, VHOST_GET_VRING_BASE)
+
 /* Console input from a file or after a while, and virtio-rng. */
 RULE(M | V, timerfd_settime) /* V: the grace after a panic, and the watchdog */
 RULE(M, timerfd_gettime) /* the watchdog, suspended */
 RULE(M, getrandom)
+/* Console output to a Unix socket that is connected: without an address. */
+RULE_EQ(M, sendto, 5, 0)
 
 /*
  * Disk images. An io_uring is made and restricted before the filters, and enabled
@@ -105,6 +117,27 @@ RULE(M, ftruncate)
 RULE(M, fallocate)
 RULE_EQ(M, ioctl, 1, BLKGETSIZE64)
 
+/*
+ * Unix sockets of --vsock: clients are accepted, and nobody is connected to but by
+ * the broker. Data goes by sendmsg and recvmsg, which can be told not to wait.
+ */
+RULE(M, accept4)
+RULE(M, sendmsg)
+RULE(M, recvmsg)
+RULE(M, recvfrom) /* a client's first line */
+RULE(M, shutdown)
+
+/* The broker connects, passes the sockets on, and in the end removes a socket file. */
+RULE_EQ(B, socket, 0, AF_UNIX)
+RULE(B, connect)
+RULE(B, sendmsg)
+RULE(B, recvmsg)
+RULE(B, sendto) /* that it is ready */
+RULE(B, close)
+RULE(B, newfstatat)
+RULE(B, unlink)
+RULE(B, exit_group)
+
 /* Our own bugs: what assert() says, and abort(). */
 RULE_EQ(M | V | W, tgkill, 2, SIGABRT)
 RULE_EQ(M | V | W, rt_sigaction, 0, SIGABRT)
@@ -112,28 +145,31 @@ RULE(M | V | W, writev)
 
 #ifdef SANITIZED
 /* What the sanitizers' runtime does while the program runs, and to report. */
-RULE(M | V | W, mmap)
-RULE(M | V | W, mprotect)
-RULE(M | V | W, sigaltstack)
-RULE(M | V | W, openat)
-RULE(M | V | W, open)
-RULE(M | V | W, readlink)
-RULE(M | V | W, readlinkat)
-RULE(M | V | W, fstat)
-RULE(M | V | W, newfstatat)
-RULE(M | V | W, lseek)
-RULE(M | V | W, getrlimit)
-RULE(M | V | W, prlimit64)
-RULE(M | V | W, sched_getaffinity)
-RULE(M | V | W, rt_sigaction)
-RULE(M | V | W, getcwd)
-RULE(M | V | W, uname)
-RULE(M | V | W, getuid)
-RULE(M | V | W, prctl)
-RULE(M | V | W, ioctl)
-RULE(M | V | W, tgkill)
-RULE(M | V | W, kill)
-RULE(M | V | W, getppid)
-RULE(M | V | W, clone)
-RULE(M | V | W, wait4)
+RULE(M | V | W | B, mmap)
+RULE(B, munmap)
+RULE(B, madvise)
+RULE(B, futex)
+RULE(M | V | W | B, mprotect)
+RULE(M | V | W | B, sigaltstack)
+RULE(M | V | W | B, openat)
+RULE(M | V | W | B, open)
+RULE(M | V | W | B, readlink)
+RULE(M | V | W | B, readlinkat)
+RULE(M | V | W | B, fstat)
+RULE(M | V | W | B, newfstatat)
+RULE(M | V | W | B, lseek)
+RULE(M | V | W | B, getrlimit)
+RULE(M | V | W | B, prlimit64)
+RULE(M | V | W | B, sched_getaffinity)
+RULE(M | V | W | B, rt_sigaction)
+RULE(M | V | W | B, getcwd)
+RULE(M | V | W | B, uname)
+RULE(M | V | W | B, getuid)
+RULE(M | V | W | B, prctl)
+RULE(M | V | W | B, ioctl)
+RULE(M | V | W | B, tgkill)
+RULE(M | V | W | B, kill)
+RULE(M | V | W | B, getppid)
+RULE(M | V | W | B, clone)
+RULE(M | V | W | B, wait4)
 #endif

@@ -219,5 +219,8 @@ int supervise(const struct supervised *s, struct death *ret_death, struct err *e
 	close_all_but(s->status_fd, s->keep_fd);
 	wait_for(s, pid, &set, &tty, ret_death);
 	terminal_restore(&tty);
+	/* It removes a socket file, which must not be left when we are gone. */
+	if (s->broker)
+		waitpid(s->broker, NULL, 0);
 	return 0;
 }

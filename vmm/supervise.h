@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "vmm/report.h"
@@ -15,6 +16,7 @@ struct supervised {
 	int (*run)(void *arg); /* in the child; returns its exit status */
 	void *arg;
 	int null_fd; /* of /dev/null */
+	pid_t broker; /* ends after the child, and is waited for; 0: none */
 	int keep_fd; /* this process keeps it, and only this one; -1 */
 	bool terminal; /* the child reads the terminal: make it raw */
 	uint64_t limit; /* seconds; 0: none. The child keeps it; we see to it. */

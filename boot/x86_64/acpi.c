@@ -178,6 +178,7 @@ _Static_assert(offsetof(struct madt, cpus) == 44 + 12 + 10 + 6, "madt");
 
 struct area {
 	uint8_t *base;
+	uint64_t addr, size; /* in the guest */
 	uint64_t used;
 };
 
@@ -197,10 +198,10 @@ static uint64_t put(struct area *area, const void *p, size_t len)
 {
 	uint64_t at = align_up(area->used, 64); /* as the FACS must be */
 
-	assert(range_within(at, len, LAYOUT_ACPI_END - LAYOUT_ACPI));
+	assert(range_within(at, len, area->size));
 	memcpy(area->base + at, p, len);
 	area->used = at + len;
-	return LAYOUT_ACPI + at;
+	return area->addr + at;
 }
 
 /* Append a table, which begins with a header that is still empty. */
@@ -289,11 +290,12 @@ static uint64_t put_mcfg(struct area *area)
 	return put_table(area, "MCFG", 1, &mcfg, sizeof(mcfg));
 }
 
-void acpi_write(const struct gmem *mem, unsigned n_cpus)
+void acpi_write(const struct gmem *mem, uint32_t addr, uint32_t end, unsigned n_cpus)
 {
 	struct area area = {
-		.base = gmem_slice(mem, GPA(LAYOUT_ACPI),
-				   LAYOUT_ACPI_END - LAYOUT_ACPI),
+		.base = gmem_slice(mem, GPA(addr), end - addr),
+		.addr = addr,
+		.size = end - addr,
 		.used = sizeof(struct rsdp),
 	};
 	struct xsdt xsdt = {

@@ -1,7 +1,8 @@
 /*
- * Loads a Linux bzImage by the 64-bit boot protocol (Documentation/arch/x86/boot.rst,
- * version 2.12 and later). Refuses images without a 64-bit entry, and headers that
- * contradict the file or themselves.
+ * Loads a Linux bzImage (Documentation/arch/x86/boot.rst): by the 64-bit protocol where
+ * it has that entry, else by the 32-bit one (version 2.10 and later, which tell how
+ * much memory they need). Refuses older ones, zImages, which need a BIOS for their
+ * real-mode code, and headers that contradict the file or themselves.
  */
 #include "boot/x86_64/loader.h"
 
@@ -15,11 +16,17 @@
 #include "boot/x86_64/layout.h"
 
 #define SECTOR 512u
+#define PROTOCOL_2_10 0x20a /* the first with pref_address and init_size */
 #define PROTOCOL_2_12 0x20c /* the first with xloadflags */
 #define ENTRY_64 0x200 /* behind the 32-bit entry */
 #define HDR_START offsetof(struct boot_params, hdr)
 
 _Static_assert(HDR_START + sizeof(struct setup_header) <= BOOT_HEAD_SIZE, "head");
+
+static bool has_64bit_entry(const struct setup_header *hdr)
+{
+	return hdr->version >= PROTOCOL_2_12 && (hdr->xloadflags & XLF_KERNEL_64);
+}
 
 static uint64_t setup_size(const struct setup_header *hdr)
 {
@@ -44,10 +51,14 @@ static int read_header(const struct boot_image *img, const unsigned char *head,
 			       "kernel %s: truncated: its header tells of %" PRIu64
 			       " bytes before the code, the file has %" PRIu64,
 			       img->path, setup_size(&hdr), img->size);
-	if (hdr.version < PROTOCOL_2_12 || !(hdr.xloadflags & XLF_KERNEL_64))
+	if (!(hdr.loadflags & LOADED_HIGH))
 		return err_set(err, -ENOEXEC,
-			       "kernel %s: real-mode or 32-bit only: boot protocol"
-			       " %u.%02u without a 64-bit entry",
+			       "kernel %s: a zImage, which only a BIOS can start",
+			       img->path);
+	if (hdr.version < PROTOCOL_2_10)
+		return err_set(err, -ENOEXEC,
+			       "kernel %s: boot protocol %u.%02u, 2.10 is the oldest"
+			       " that is known",
 			       img->path, hdr.version >> 8, hdr.version & 0xffu);
 	if (len < offsetof(struct setup_header, handover_offset))
 		return err_set(err, -ENOEXEC,
@@ -137,8 +148,8 @@ int bzimage_load(const struct gmem *mem, const struct boot_image *img,
 	if (r < 0)
 		return r;
 	*ret_kernel = (struct loader_kernel){
-		.mode = BOOT_LONG64,
-		.entry = addr + ENTRY_64,
+		.protocol = has_64bit_entry(&hdr) ? LOADER_LINUX64 : LOADER_LINUX32,
+		.entry = addr + (has_64bit_entry(&hdr) ? ENTRY_64 : 0),
 		.start = addr,
 		.end = addr + need,
 		.initrd_max = hdr.initrd_addr_max,

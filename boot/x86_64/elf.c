@@ -1,9 +1,9 @@
 /*
- * Loads an ELF64 kernel (vmlinux) at its segments' physical addresses. It starts at
- * the PVH entry where a Xen note names one (xen/include/public/elfnote.h), otherwise
- * at e_entry by the 64-bit Linux boot protocol. Refuses what is not an x86_64 program,
- * segments that overlap each other or low memory, and headers that lead out of the
- * file.
+ * Loads an ELF kernel of either class at its segments' physical addresses. It starts at
+ * the PVH entry where a Xen note names one (xen/include/public/elfnote.h), otherwise at
+ * e_entry: by Multiboot where it has that header, else, if it is an ELF64 one, by the
+ * 64-bit Linux boot protocol. Refuses what is not an x86 program, segments that overlap
+ * each other or low memory, and headers that lead out of the file.
  */
 #include "boot/x86_64/loader.h"
 
@@ -20,8 +20,6 @@
 #define MAX_SEGMENTS 64 /* a Linux kernel has 5 */
 #define MAX_NOTES_SIZE 16384u /* a Linux kernel has 512 bytes */
 #define XEN_ELFNOTE_PHYS32_ENTRY 18
-#define LINUX_CMDLINE_MAX 2047 /* COMMAND_LINE_SIZE without the terminator */
-#define PROTOCOL_VERSION 0x20c
 
 struct segments {
 	Elf64_Phdr v[MAX_SEGMENTS];
@@ -31,8 +29,6 @@ struct segments {
 static const char *machine_name(unsigned machine)
 {
 	switch (machine) {
-	case EM_386:
-		return "i386";
 	case EM_AARCH64:
 		return "aarch64";
 	case EM_ARM:
@@ -44,35 +40,78 @@ static const char *machine_name(unsigned machine)
 	}
 }
 
+/* Both classes say the same in fields of different sizes: we go on with the larger. */
+static Elf64_Ehdr widen_header(const Elf32_Ehdr *e)
+{
+	Elf64_Ehdr wide = {
+		.e_type = e->e_type,
+		.e_machine = e->e_machine,
+		.e_entry = e->e_entry,
+		.e_phoff = e->e_phoff,
+		.e_phentsize = e->e_phentsize,
+		.e_phnum = e->e_phnum,
+	};
+
+	memcpy(wide.e_ident, e->e_ident, sizeof(wide.e_ident));
+	return wide;
+}
+
+static Elf64_Phdr widen_segment(const Elf32_Phdr *p)
+{
+	return (Elf64_Phdr){
+		.p_type = p->p_type,
+		.p_offset = p->p_offset,
+		.p_vaddr = p->p_vaddr,
+		.p_paddr = p->p_paddr,
+		.p_filesz = p->p_filesz,
+		.p_memsz = p->p_memsz,
+		.p_align = p->p_align,
+	};
+}
+
+static bool is_32bit(const Elf64_Ehdr *ehdr)
+{
+	return ehdr->e_ident[EI_CLASS] == ELFCLASS32;
+}
+
+static size_t segment_size(const Elf64_Ehdr *ehdr)
+{
+	return is_32bit(ehdr) ? sizeof(Elf32_Phdr) : sizeof(Elf64_Phdr);
+}
+
 static int check_header(const struct boot_image *img, const Elf64_Ehdr *ehdr,
 			struct err *err)
 {
+	unsigned machine = is_32bit(ehdr) ? EM_386 : EM_X86_64;
+
 	if (img->size < sizeof(*ehdr))
 		return err_set(err, -ENOEXEC, "kernel %s: truncated: %" PRIu64 " bytes",
 			       img->path, img->size);
-	/* The machine stands at the same place in both classes. */
-	if (ehdr->e_ident[EI_DATA] != ELFDATA2LSB || ehdr->e_machine != EM_X86_64)
+	if (ehdr->e_ident[EI_DATA] != ELFDATA2LSB || ehdr->e_machine != machine)
 		return err_set(err, -ENOEXEC, "kernel %s: ELF file for %s, not x86_64",
 			       img->path, machine_name(ehdr->e_machine));
-	if (ehdr->e_ident[EI_CLASS] != ELFCLASS64)
-		return err_set(err, -ENOEXEC, "kernel %s: 32-bit ELF file", img->path);
+	if (!is_32bit(ehdr) && ehdr->e_ident[EI_CLASS] != ELFCLASS64)
+		return err_set(err, -ENOEXEC, "kernel %s: ELF file of class %u",
+			       img->path, ehdr->e_ident[EI_CLASS]);
 	if (ehdr->e_type != ET_EXEC && ehdr->e_type != ET_DYN)
 		return err_set(err, -ENOEXEC, "kernel %s: ELF file, but no program",
 			       img->path);
-	if (ehdr->e_phentsize != sizeof(Elf64_Phdr) || ehdr->e_phnum == 0 ||
+	if (ehdr->e_phentsize != segment_size(ehdr) || ehdr->e_phnum == 0 ||
 	    ehdr->e_phnum > MAX_SEGMENTS)
 		return err_set(err, -ENOEXEC,
 			       "kernel %s: %u program headers of %u bytes"
 			       " (1 to %u of %zu expected)",
 			       img->path, ehdr->e_phnum, ehdr->e_phentsize,
-			       MAX_SEGMENTS, sizeof(Elf64_Phdr));
+			       MAX_SEGMENTS, segment_size(ehdr));
 	return 0;
 }
 
 static int read_segments(const struct boot_image *img, const Elf64_Ehdr *ehdr,
 			 struct segments *ret, struct err *err)
 {
-	size_t len = ehdr->e_phnum * sizeof(Elf64_Phdr);
+	size_t len = ehdr->e_phnum * segment_size(ehdr);
+	Elf32_Phdr narrow[MAX_SEGMENTS];
+	int r;
 
 	if (!range_within(ehdr->e_phoff, len, img->size))
 		return err_set(err, -ENOEXEC,
@@ -80,7 +119,12 @@ static int read_segments(const struct boot_image *img, const Elf64_Ehdr *ehdr,
 			       ", the file has %" PRIu64 " bytes",
 			       img->path, ehdr->e_phoff, img->size);
 	ret->n = ehdr->e_phnum;
-	return boot_read(img, "kernel", ehdr->e_phoff, ret->v, len, err);
+	if (!is_32bit(ehdr))
+		return boot_read(img, "kernel", ehdr->e_phoff, ret->v, len, err);
+	r = boot_read(img, "kernel", ehdr->e_phoff, narrow, len, err);
+	for (size_t i = 0; r == 0 && i < ret->n; i++)
+		ret->v[i] = widen_segment(&narrow[i]);
+	return r;
 }
 
 /* Check one PT_LOAD; *@start and *@end grow to the extent of all. */
@@ -242,16 +286,46 @@ static int load_segments(const struct gmem *mem, const struct boot_image *img,
 	return 0;
 }
 
+static Elf64_Ehdr read_header(const unsigned char *head)
+{
+	Elf32_Ehdr narrow;
+	Elf64_Ehdr wide;
+
+	memcpy(&wide, head, sizeof(wide));
+	memcpy(&narrow, head, sizeof(narrow));
+	return is_32bit(&wide) ? widen_header(&narrow) : wide;
+}
+
+/* How a kernel without a PVH entry starts. */
+static int choose_protocol(const struct boot_image *img, const unsigned char *head,
+			   const Elf64_Ehdr *ehdr, enum loader_protocol *ret_protocol,
+			   struct err *err)
+{
+	struct multiboot_header multiboot;
+
+	if (multiboot_find(head, boot_head_len(img), &multiboot)) {
+		*ret_protocol = LOADER_MULTIBOOT;
+		return multiboot_check(img, &multiboot, err);
+	}
+	if (is_32bit(ehdr))
+		return err_set(err, -ENOEXEC,
+			       "kernel %s: 32-bit ELF file with neither a PVH entry"
+			       " nor a Multiboot header",
+			       img->path);
+	*ret_protocol = LOADER_LINUX64;
+	return 0;
+}
+
 int elf_load(const struct gmem *mem, const struct boot_image *img,
 	     const unsigned char *head, struct loader_kernel *ret_kernel,
 	     struct err *err)
 {
 	struct segments segs = { 0 };
+	enum loader_protocol protocol = LOADER_PVH;
 	uint64_t start = 0, end = 0, entry;
-	Elf64_Ehdr ehdr;
+	Elf64_Ehdr ehdr = read_header(head);
 	int pvh, r;
 
-	memcpy(&ehdr, head, sizeof(ehdr));
 	r = check_header(img, &ehdr, err);
 	if (r < 0)
 		return r;
@@ -262,6 +336,9 @@ int elf_load(const struct gmem *mem, const struct boot_image *img,
 	pvh = find_pvh(img, &segs, &entry, err);
 	if (pvh < 0)
 		return pvh;
+	r = pvh ? 0 : choose_protocol(img, head, &ehdr, &protocol, err);
+	if (r < 0)
+		return r;
 	r = select_loads(mem, img, &segs, &start, &end, err);
 	if (r < 0)
 		return r;
@@ -269,21 +346,13 @@ int elf_load(const struct gmem *mem, const struct boot_image *img,
 	if (r < 0)
 		return r;
 	*ret_kernel = (struct loader_kernel){
-		.mode = pvh ? BOOT_PROT32 : BOOT_LONG64,
+		.protocol = protocol,
 		.entry = entry,
 		.start = start,
 		.end = end,
-		.initrd_max = UINT64_MAX,
-		.cmdline_max = LINUX_CMDLINE_MAX,
-		/* What a kernel that unpacked itself would have found. */
-		.hdr = {
-			.boot_flag = 0xaa55,
-			.header = 0x53726448, /* "HdrS" */
-			.version = PROTOCOL_VERSION,
-			.loadflags = LOADED_HIGH,
-			.cmdline_size = LINUX_CMDLINE_MAX,
-			.kernel_alignment = 0x200000,
-		},
+		.initrd_max = protocol == LOADER_MULTIBOOT ? UINT32_MAX : UINT64_MAX,
+		.cmdline_max = zeropage_plain_header.cmdline_size,
+		.hdr = zeropage_plain_header,
 	};
 	return 0;
 }

@@ -14,10 +14,14 @@
 #define LAYOUT_CMDLINE 0x20000
 #define LAYOUT_CMDLINE_MAX 0x10000 /* bytes reserved, terminator included */
 #define LAYOUT_SETUP_DATA 0x30000
+#define LAYOUT_FIRMWARE_ACPI 0x9c000 /* with firmware, whose own LAYOUT_ACPI is */
 #define LAYOUT_LOW_RAM_END 0xa0000
 #define LAYOUT_ACPI 0xe0000 /* RSDP first; to LAYOUT_ACPI_END */
 #define LAYOUT_ACPI_END 0x100000
 #define LAYOUT_HIGH_RAM 0x100000
+/* Firmware: its end is here also. */
+#define LAYOUT_ROM_LOW 0xe0000
+#define LAYOUT_ROM_LOW_SIZE 0x20000
 
 /* The hole below 4 GiB. */
 #define LAYOUT_HOLE 0xd0000000ull /* RAM ends here, and goes on at 4 GiB */
@@ -30,6 +34,8 @@
 #define LAYOUT_LAPIC 0xfee00000u
 #define LAYOUT_IDENTITY_MAP 0xfeffc000u /* KVM on old Intel CPUs */
 #define LAYOUT_TSS 0xfeffd000u
+#define LAYOUT_FIRMWARE_KEY 0xfe000000u /* struct key_block, one page */
+#define LAYOUT_ROM_MAX 0x1000000u /* firmware ends at LAYOUT_HOLE_END */
 
 #define LAYOUT_RTC_CENTURY 0x32 /* in CMOS memory */
 

@@ -1,13 +1,14 @@
 /*
  * boot_load() for x86_64: chooses the loader by the image's first bytes and adds what
- * the kernel finds beside itself: command line, initrd, ACPI tables, and the
- * structure that leads to them.
+ * the kernel, or firmware, finds beside itself: command line, initrd, ACPI tables, and
+ * the structure that leads to them.
  */
 #include "boot/x86_64/loader.h"
 
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -51,11 +52,15 @@ static int load_kernel(const struct gmem *mem, const struct boot_image *img,
 {
 	const struct setup_header *hdr =
 		(const void *)(head + offsetof(struct boot_params, hdr));
+	struct multiboot_header multiboot;
 
 	if (memcmp(head, ELFMAG, SELFMAG) == 0)
 		return elf_load(mem, img, head, ret_kernel, err);
 	if (memcmp(&hdr->header, "HdrS", 4) == 0)
 		return bzimage_load(mem, img, head, ret_kernel, err);
+	if (multiboot_find(head, boot_head_len(img), &multiboot) &&
+	    multiboot.flags & MULTIBOOT_ADDRESSES)
+		return multiboot_load(mem, img, &multiboot, ret_kernel, err);
 	return boot_refuse(img, head, err);
 }
 
@@ -81,43 +86,99 @@ static int load_initrd(const struct gmem *mem, const struct boot_image *img,
 	return r;
 }
 
+static int load_cmdline(const struct gmem *mem, const char *text, const char *reader,
+			uint32_t max, struct err *err)
+{
+	size_t len = strlen(text);
+
+	if (max > LAYOUT_CMDLINE_MAX - 1)
+		max = LAYOUT_CMDLINE_MAX - 1;
+	if (len > max)
+		return err_set(err, -E2BIG,
+			       "command line: %zu bytes, %s takes at most %u", len,
+			       reader, max);
+	gmem_write(mem, GPA(LAYOUT_CMDLINE), text, len + 1);
+	return 0;
+}
+
+static int check_memory(const struct gmem *mem, struct err *err)
+{
+	if (!gmem_slice(mem, GPA(0), LAYOUT_HIGH_RAM))
+		return err_set(err, -E2BIG, "the VM needs more than 1 MiB of memory");
+	return 0;
+}
+
+/* What the kernel's protocol hands over, in memory and registers. */
+static int write_handover(const struct gmem *mem, const struct loader_kernel *kernel,
+			  const struct loader_initrd *initrd, struct boot_state *state,
+			  struct err *err)
+{
+	state->mode = kernel->protocol == LOADER_LINUX64 ? BOOT_LONG64 : BOOT_PROT32;
+	state->entry = kernel->entry;
+	state->gdt = LAYOUT_GDT;
+	gdt_write(mem, state->mode);
+	switch (kernel->protocol) {
+	case LOADER_PVH:
+		pvh_write(mem, initrd);
+		state->rbx = LAYOUT_START_INFO;
+		return 0;
+	case LOADER_MULTIBOOT:
+		multiboot_write(mem, initrd);
+		state->rax = MULTIBOOT_BOOTED;
+		state->rbx = LAYOUT_START_INFO;
+		return 0;
+	case LOADER_LINUX64:
+		paging_write(mem);
+		state->page_table = LAYOUT_PML4;
+		break;
+	case LOADER_LINUX32:
+		break;
+	}
+	state->rsi = LAYOUT_ZERO_PAGE;
+	return zeropage_write(mem, &kernel->hdr, initrd, LAYOUT_ACPI, err);
+}
+
 int boot_arch_load(const struct gmem *mem, const struct boot_cfg *cfg,
 		   const unsigned char *head, struct boot_state *ret_state,
 		   struct err *err)
 {
-	size_t cmdline_len = strlen(cfg->cmdline);
 	struct loader_kernel kernel = { 0 };
 	struct loader_initrd initrd = { 0 };
+	char reader[600];
 	int r;
 
-	if (!gmem_slice(mem, GPA(0), LAYOUT_HIGH_RAM))
-		return err_set(err, -E2BIG, "the VM needs more than 1 MiB of memory");
-	r = load_kernel(mem, &cfg->kernel, head, &kernel, err);
+	r = check_memory(mem, err);
+	if (r == 0)
+		r = load_kernel(mem, &cfg->kernel, head, &kernel, err);
 	if (r < 0)
 		return r;
-	if (kernel.cmdline_max > LAYOUT_CMDLINE_MAX - 1)
-		kernel.cmdline_max = LAYOUT_CMDLINE_MAX - 1;
-	if (cmdline_len > kernel.cmdline_max)
-		return err_set(err, -E2BIG,
-			       "command line: %zu bytes, kernel %s takes at most %u",
-			       cmdline_len, cfg->kernel.path, kernel.cmdline_max);
-	gmem_write(mem, GPA(LAYOUT_CMDLINE), cfg->cmdline, cmdline_len + 1);
-	r = load_initrd(mem, &cfg->initrd, &kernel, &initrd, err);
+	snprintf(reader, sizeof(reader), "kernel %s", cfg->kernel.path);
+	r = load_cmdline(mem, cfg->cmdline, reader, kernel.cmdline_max, err);
+	if (r == 0)
+		r = load_initrd(mem, &cfg->initrd, &kernel, &initrd, err);
 	if (r < 0)
 		return r;
+	acpi_write(mem, LAYOUT_ACPI, LAYOUT_ACPI_END, cfg->n_cpus);
+	return write_handover(mem, &kernel, &initrd, ret_state, err);
+}
 
-	acpi_write(mem, cfg->n_cpus);
-	gdt_write(mem, kernel.mode);
-	ret_state->mode = kernel.mode;
-	ret_state->entry = kernel.entry;
-	ret_state->gdt = LAYOUT_GDT;
-	if (kernel.mode == BOOT_PROT32) {
-		pvh_write(mem, &initrd);
-		ret_state->arg = LAYOUT_START_INFO;
-		return 0;
-	}
-	paging_write(mem);
-	ret_state->page_table = LAYOUT_PML4;
-	ret_state->arg = LAYOUT_ZERO_PAGE;
-	return zeropage_write(mem, &kernel.hdr, &initrd, err);
+uint64_t boot_arch_rom_max(void)
+{
+	return LAYOUT_ROM_MAX;
+}
+
+/* The zero page is the loader's way to tell of memory, ACPI and the command line. */
+int boot_arch_firmware(const struct gmem *mem, const struct boot_cfg *cfg,
+		       struct err *err)
+{
+	const struct loader_initrd no_initrd = { 0 };
+	int r = check_memory(mem, err);
+
+	if (r == 0)
+		r = load_cmdline(mem, cfg->cmdline, "firmware", UINT32_MAX, err);
+	if (r < 0)
+		return r;
+	acpi_write(mem, LAYOUT_FIRMWARE_ACPI, LAYOUT_LOW_RAM_END, cfg->n_cpus);
+	return zeropage_write(mem, &zeropage_plain_header, &no_initrd,
+			      LAYOUT_FIRMWARE_ACPI, err);
 }

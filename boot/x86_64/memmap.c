@@ -22,20 +22,19 @@
 #define GDT_CODE32 0x00cf9b000000ffff
 #define GDT_DATA 0x00cf93000000ffff
 
-size_t memmap_fill(const struct gmem *mem, struct boot_e820_entry map[MEMMAP_MAX])
+size_t memmap_fill(const struct gmem *mem, uint32_t low_end,
+		   struct boot_e820_entry map[MEMMAP_MAX])
 {
-	uint64_t low_end = mem->ranges[0].len;
+	uint64_t end = mem->ranges[0].len;
 	size_t n = 0;
 
-	map[n++] = (struct boot_e820_entry){ 0, LAYOUT_LOW_RAM_END, E820_RAM };
+	map[n++] = (struct boot_e820_entry){ 0, low_end, E820_RAM };
 	/* Where a PC has video memory and ROMs; ours holds ACPI's tables. */
-	map[n++] = (struct boot_e820_entry){ LAYOUT_LOW_RAM_END,
-					     LAYOUT_HIGH_RAM - LAYOUT_LOW_RAM_END,
+	map[n++] = (struct boot_e820_entry){ low_end, LAYOUT_HIGH_RAM - low_end,
 					     E820_RESERVED };
-	if (low_end > LAYOUT_HIGH_RAM)
+	if (end > LAYOUT_HIGH_RAM)
 		map[n++] = (struct boot_e820_entry){ LAYOUT_HIGH_RAM,
-						     low_end - LAYOUT_HIGH_RAM,
-						     E820_RAM };
+						     end - LAYOUT_HIGH_RAM, E820_RAM };
 	/* Linux trusts the MCFG only where the map, or ACPI, reserves the range. */
 	map[n++] = (struct boot_e820_entry){ LAYOUT_ECAM, LAYOUT_ECAM_SIZE,
 					     E820_RESERVED };

@@ -58,7 +58,8 @@ void pvh_write(const struct gmem *mem, const struct loader_initrd *initrd)
 			.cmdline = LAYOUT_CMDLINE,
 			.rsdp = LAYOUT_ACPI,
 			.memmap = LAYOUT_START_INFO + offsetof(struct pvh, memmap),
-			.n_memmap = (uint32_t)memmap_fill(mem, map),
+			.n_memmap = (uint32_t)memmap_fill(mem, LAYOUT_LOW_RAM_END,
+							map),
 		},
 	};
 

@@ -1,6 +1,6 @@
 /*
  * The zero page (struct boot_params), by which Linux learns of everything else when
- * it starts by the 64-bit boot protocol: Documentation/arch/x86/boot.rst and
+ * it starts by the 32- or 64-bit boot protocol: Documentation/arch/x86/boot.rst and
  * zero-page.rst. Refuses nothing: the loaders have checked what it is given.
  */
 #include "boot/x86_64/loader.h"
@@ -14,6 +14,16 @@
 
 #define LOADER_UNREGISTERED 0xff
 #define SEED_SIZE 64
+#define LINUX_CMDLINE_MAX 2047 /* COMMAND_LINE_SIZE without the terminator */
+
+const struct setup_header zeropage_plain_header = {
+	.boot_flag = 0xaa55,
+	.header = 0x53726448, /* "HdrS" */
+	.version = 0x20c,
+	.loadflags = LOADED_HIGH,
+	.cmdline_size = LINUX_CMDLINE_MAX,
+	.kernel_alignment = 0x200000,
+};
 
 /* Without a seed a guest's first random numbers could be guessed. */
 static int write_seed(const struct gmem *mem, struct err *err)
@@ -28,8 +38,9 @@ static int write_seed(const struct gmem *mem, struct err *err)
 }
 
 int zeropage_write(const struct gmem *mem, const struct setup_header *hdr,
-		   const struct loader_initrd *initrd, struct err *err)
+		   const struct loader_initrd *initrd, uint32_t acpi, struct err *err)
 {
+	uint32_t low_end = acpi < LAYOUT_LOW_RAM_END ? acpi : LAYOUT_LOW_RAM_END;
 	struct boot_params *zero = gmem_slice(mem, GPA(LAYOUT_ZERO_PAGE),
 					      sizeof(*zero));
 
@@ -46,7 +57,7 @@ int zeropage_write(const struct gmem *mem, const struct setup_header *hdr,
 	zero->hdr.ramdisk_image = (uint32_t)initrd->addr;
 	zero->hdr.ramdisk_size = (uint32_t)initrd->size;
 	zero->hdr.setup_data = LAYOUT_SETUP_DATA;
-	zero->acpi_rsdp_addr = LAYOUT_ACPI;
-	zero->e820_entries = (uint8_t)memmap_fill(mem, zero->e820_table);
+	zero->acpi_rsdp_addr = acpi;
+	zero->e820_entries = (uint8_t)memmap_fill(mem, low_end, zero->e820_table);
 	return write_seed(mem, err);
 }

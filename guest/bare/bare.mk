@@ -1,6 +1,8 @@
 # The bare-metal test guests: guest/bare/NAME.c (or NAME/*.c) becomes build/guest/NAME.elf,
-# a PVH image, which QEMU's -kernel takes too; info also becomes info64.elf (no PVH note:
-# the Linux 64-bit boot protocol) and info.bzImage. Included by the top Makefile; alone:
+# a PVH image, which QEMU's -kernel takes too; info also becomes an image of every other
+# shape: info64.elf (no PVH note: the Linux 64-bit boot protocol), info.bzImage and
+# info32.bzImage (no 64-bit entry), info32.elf (ELF32, PVH), multiboot.elf (ELF32),
+# multiboot.bin (flat), info.rom (for the reset vector). Included by the top Makefile; alone:
 #   make -f guest/bare/bare.mk guests
 BUILD ?= build
 OBJCOPY ?= objcopy
@@ -26,7 +28,8 @@ BARE_NOTE := $(BARE_OBJ)/lib/note.S.o
 BARE_LIB := $(BARE_OUT)/bare.a
 
 .PHONY: guests
-guests: $(BARE_OUT)/info64.elf $(BARE_OUT)/info.bzImage
+guests: $(addprefix $(BARE_OUT)/,info64.elf info.bzImage info32.bzImage info32.elf \
+	multiboot.elf multiboot.bin info.rom)
 
 $(BARE_OBJ)/%.o: $(BARE)/% $(BARE)/bare.mk
 	$(call say,CC,$<)
@@ -54,9 +57,36 @@ $(eval $(call BARE_IMAGE,info64,$(BARE_OBJ)/info.c.o,entry_linux64))
 $(BARE_OBJ)/info.bin: $(BARE_OUT)/info64.elf
 	$(Q)$(OBJCOPY) -O binary --set-section-flags .bss=alloc,load,contents $< $@
 
-$(BARE_OUT)/info.bzImage: $(BARE)/lib/bzimage.S $(BARE_OBJ)/info.bin
+$(BARE_OUT)/info32.bzImage: BARE_ASFLAGS := -DBARE_32BIT
+$(BARE_OUT)/%.bzImage: $(BARE)/lib/bzimage.S $(BARE_OBJ)/info.bin
 	$(call say,AS,$@)
-	$(Q)$(CC) -DBARE_PAYLOAD='"$(BARE_OBJ)/info.bin"' -c -o $(BARE_OBJ)/bzimage.o $<
-	$(Q)$(OBJCOPY) -O binary -j .data $(BARE_OBJ)/bzimage.o $@
+	$(Q)$(CC) -DBARE_PAYLOAD='"$(BARE_OBJ)/info.bin"' $(BARE_ASFLAGS) -c \
+		-o $(BARE_OBJ)/$*.bzImage.o $<
+	$(Q)$(OBJCOPY) -O binary -j .data $(BARE_OBJ)/$*.bzImage.o $@
+
+$(BARE_OUT)/info32.elf: $(BARE_OUT)/info.elf
+	$(Q)$(OBJCOPY) -O elf32-i386 $< $@
+
+# Multiboot: an ELF32 file, and a flat one.
+$(BARE_OBJ)/flat.S.o: $(BARE)/lib/multiboot.S
+	$(Q)$(CC) $(BARE_CFLAGS) -DBARE_FLAT -c -o $@ $<
+$(BARE_OBJ)/multiboot.elf $(BARE_OBJ)/flat.elf: $(BARE_OBJ)/%.elf: $(BARE_START) \
+		$(BARE_OBJ)/info.c.o $(BARE_LIB) $(BARE_OBJ)/lib/multiboot.S.o \
+		$(BARE_OBJ)/flat.S.o $(BARE)/lib/bare.ld
+	$(call say,LD,$@)
+	$(Q)$(CC) $(BARE_LDFLAGS) -Wl,-e,entry_multiboot -o $@ $(BARE_START) \
+		$(BARE_OBJ)/$(if $(filter flat,$*),flat,lib/multiboot).S.o \
+		$(BARE_OBJ)/info.c.o $(BARE_LIB)
+$(BARE_OUT)/multiboot.elf: $(BARE_OBJ)/multiboot.elf
+	$(Q)$(OBJCOPY) -O elf32-i386 $< $@
+$(BARE_OUT)/multiboot.bin: $(BARE_OBJ)/flat.elf
+	$(Q)$(OBJCOPY) -O binary $< $@
+
+$(BARE_OUT)/info.rom: $(BARE)/lib/rom.S $(BARE)/lib/rom.ld $(BARE_OBJ)/info.bin
+	$(call say,LD,$@)
+	$(Q)$(CC) -DBARE_PAYLOAD='"$(BARE_OBJ)/info.bin"' -nostdlib -static \
+		-Wl,--build-id=none,--no-warn-rwx-segments -T $(BARE)/lib/rom.ld \
+		-o $(BARE_OBJ)/rom.elf $<
+	$(Q)$(OBJCOPY) -O binary $(BARE_OBJ)/rom.elf $@
 
 -include $(wildcard $(BARE_OBJ)/*.d $(BARE_OBJ)/*/*.d)

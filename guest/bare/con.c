@@ -1,13 +1,14 @@
 /*
  * virtio-console without multiport (virtio 1.2, 5.3): queue 0 brings input, queue 1
- * takes output. Words: console=N (which of them), lines=N (how many to write), read=1
- * (posts a buffer, and says on both consoles which line came), irq=poll|intx|msix.
+ * takes output. Words: console=N (which of them), lines=N (how many to write), flood=N
+ * (so many times 64 KiB more), read=1 (posts a buffer, and says on both consoles which
+ * line came), size=N (the largest queue that must be offered), irq=poll|intx|msix.
  */
 #include "apic.h"
 #include "bare.h"
 #include "virtio.h"
 
-enum { TYPE_CONSOLE = 3, RECEIVE = 0, TRANSMIT = 1, LONGEST = 256 };
+enum { TYPE_CONSOLE = 3, RECEIVE = 0, TRANSMIT = 1, LONGEST = 256, FLOOD = 65536 };
 
 static struct virtio dev;
 static char buffer[LONGEST], line[LONGEST];
@@ -20,6 +21,15 @@ static bool say(const char *text)
 	struct segment s = { out, (uint32_t)n, false };
 
 	memcpy(out, text, n);
+	return vq_request(&dev.vq[TRANSMIT], &s, 1) >= 0;
+}
+
+static bool flood(void)
+{
+	static char much[FLOOD];
+	struct segment s = { much, sizeof(much), false };
+
+	memset(much, 'x', sizeof(much));
 	return vq_request(&dev.vq[TRANSMIT], &s, 1) >= 0;
 }
 
@@ -63,6 +73,9 @@ void guest_main(void)
 		test_fail("set up", "status %02x", virtio_status(&dev));
 		return;
 	}
+	if (arg_has("size"))
+		test_check(virtio_queue_max(&dev, TRANSMIT) == arg_number("size", 0),
+			   "queue size", "it is %u", virtio_queue_max(&dev, TRANSMIT));
 	if (!virtio_queue(&dev, RECEIVE, &why) || !virtio_queue(&dev, TRANSMIT, &why)) {
 		test_fail("queues", "%s", why);
 		return;
@@ -70,6 +83,8 @@ void guest_main(void)
 	virtio_ready(&dev);
 	for (uint64_t i = arg_number("lines", 1); i && said; i--)
 		said = say("hello from the console guest\n");
+	for (uint64_t i = arg_number("flood", 0); i && said; i--)
+		said = flood();
 	test_check(said, "write", "the device does not take it");
 	if (!arg_number("read", 0) || !hear())
 		return;

@@ -1,7 +1,7 @@
 /*
  * Says its command line and ends as it is told: the machine's ways to end, and output
- * in quantity. Words: lines=N, exit=N (debug-exit value), debugport=N, event=N (the
- * one that pvpanic is told of before the end) and
+ * in quantity. Words: lines=N, debugcon=PORT (says hello there too), exit=N (debug-exit
+ * value), debugport=N, event=N (the one that pvpanic is told of before the end) and
  * end=debug|poweroff|cf9|i8042|triple|crash|halt|spin|echo (crash: code where no memory
  * is; echo: until a 'q' comes).
  */
@@ -46,11 +46,23 @@ static void linger(void)
 		;
 }
 
+static void debugcon(uint16_t port)
+{
+	static const char text[] = "hello from the debug console\n";
+
+	for (const char *s = text; *s; s++)
+		port_out8(port, (uint8_t)*s);
+	test_check(port_in8(port) == 0xe9, "debug console",
+		   "it does not tell of itself");
+}
+
 void guest_main(void)
 {
 	char end[16];
 
 	print("hello: %s\n", boot.cmdline);
+	if (arg_has("debugcon"))
+		debugcon((uint16_t)arg_number("debugcon", 0));
 	for (uint64_t n = arg_number("lines", 0), i = 0; i < n; i++)
 		print("line %06lu of a guest that has much to say about nothing at all.\n",
 		      i);

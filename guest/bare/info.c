@@ -1,7 +1,8 @@
 /*
  * What a loader handed over, printed for the host's tests and checked for sense: entry,
  * memory map, command line, initrd, RNG seed, ACPI tables; then what the processor says
- * of KVM, and the time by the CMOS clock (MC146818A). Word: end=poweroff.
+ * of KVM, and the time by the CMOS clock (MC146818A). Words: end=poweroff; rom: it was
+ * started by firmware.
  */
 #include <asm/bootparam.h>
 
@@ -111,7 +112,8 @@ static void zero_page(void)
 		test_check(zero->hdr.init_size >= (uint32_t)(image_end - image_start),
 			   "init_size", "%x", zero->hdr.init_size);
 		test_check(zero->hdr.version == 0x20f && (zero->hdr.loadflags & 1) &&
-				   (zero->hdr.xloadflags & XLF_KERNEL_64) &&
+				   !(zero->hdr.xloadflags & XLF_KERNEL_64) ==
+					   (boot.entry == ENTRY_LINUX32) &&
 				   zero->hdr.kernel_alignment == 0x200000,
 			   "set-up header", "it was not taken over");
 	}
@@ -159,6 +161,23 @@ static void acpi(void)
 	test_check(acpi_sleep_type(fadt, &type), "_S5", "the DSDT does not have it");
 	test_check(acpi_find("APIC") != NULL, "MADT", "there is none");
 	test_check(acpi_ecam() != 0, "MCFG", "there is none");
+}
+
+/* Firmware stands at the end of 4 GiB and of 1 MiB, and cannot be written. */
+static void rom(void)
+{
+	static const uintptr_t at[] = { 0xfffffff0, 0xffff0, 0xfffff000, 0xff000 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(at); i++) {
+		uint64_t was = mmio_read64(at[i]);
+
+		mmio_write64(at[i], ~was);
+		if (mmio_read64(at[i]) != was)
+			test_fail("ROM", "%lx was written", at[i]);
+	}
+	test_check(mmio_read64(at[0]) == mmio_read64(at[1]) &&
+			   mmio_read64(at[2]) == mmio_read64(at[3]),
+		   "ROM below 1 MiB", "it is not the one below 4 GiB");
 }
 
 /* kvmclock: an MSR takes an address, where KVM writes how to turn the TSC into time. */
@@ -235,15 +254,24 @@ static bool bss_is_clear(void)
 
 void guest_main(void)
 {
-	print("entry %s\n", boot.entry == ENTRY_PVH ? "pvh" : "linux64");
+	static const char *const entries[] = {
+		[ENTRY_PVH] = "pvh",
+		[ENTRY_LINUX64] = "linux64",
+		[ENTRY_LINUX32] = "linux32",
+		[ENTRY_MULTIBOOT] = "multiboot",
+	};
+
+	print("entry %s\n", entries[boot.entry]);
 	test_check(!boot.flaw, "boot information", "%s", boot.flaw ? boot.flaw : "");
 	print("cmdline %s\n", boot.cmdline);
 	test_check(bss_is_clear(), "memory behind the image's file is zero",
 		   "it is not");
 	memory_map();
 	initrd();
-	if (boot.entry == ENTRY_LINUX64)
+	if (boot.entry == ENTRY_LINUX64 || boot.entry == ENTRY_LINUX32)
 		zero_page();
+	if (arg_has("rom"))
+		rom();
 	acpi();
 	kvm();
 	cmos_time();

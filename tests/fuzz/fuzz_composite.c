@@ -3,14 +3,20 @@
  * after encoding; what is opened must carry out or refuse each request, once, and read
  * what was written; nothing but the files below is ever opened.
  *
+ * No message begins with the bytes 0xff and 0xfe: behind the first stands a whole
+ * image, behind the second another byte, how to open the image, and its message.
+ *
  * /proc/self/fd/101 and 102 are raw, 103 is sparse, 104 a composite of 101; "a" and "b"
  * are in the current folder.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -70,17 +76,50 @@ static void make_file(const char *name)
 	REQUIRE(fd >= 0 && ftruncate(fd, LARGE) == 0 && close(fd) == 0);
 }
 
-/* What begins with 0xff, which no message does, is an image of its own. */
-static void put_image(int fd, const uint8_t *data, size_t size)
+/* What an input says. */
+struct input {
+	const uint8_t *data; /* an image, or what follows its magic */
+	size_t size;
+	bool whole; /* an image */
+	bool locked; /* somebody else holds its lock */
+	bool direct;
+};
+
+static struct input read_input(const uint8_t *data, size_t size)
 {
-	REQUIRE(ftruncate(fd, 0) == 0);
-	if (size > 0 && data[0] == 0xff) {
-		REQUIRE(pwrite(fd, data + 1, size - 1, 0) == (ssize_t)size - 1);
+	struct input in = { data, size, false, false, false };
+
+	if (size >= 1 && data[0] == 0xff)
+		in = (struct input){ data + 1, size - 1, true, false, false };
+	else if (size >= 2 && data[0] == 0xfe)
+		in = (struct input){ data + 2, size - 2, false, data[1] & 1,
+				     data[1] & 2 };
+	return in;
+}
+
+static void put_image(int fd, const struct input *in)
+{
+	size_t skip = in->whole ? 0 : COMPOSITE_MAGIC_LEN;
+	struct iovec v[2] = { { (void *)(uintptr_t)COMPOSITE_MAGIC, skip },
+			      { (void *)(uintptr_t)in->data, in->size } };
+
+	REQUIRE(ftruncate(fd, (off_t)(skip + in->size)) == 0);
+	REQUIRE(pwritev(fd, v, 2, 0) == (ssize_t)(skip + in->size));
+}
+
+/* Other open files of the image, and of "spec". */
+static int lock_fd = -1, spec_fd = -1;
+
+static void set_lock(bool locked)
+{
+	static bool now;
+
+	if (locked == now)
 		return;
-	}
-	REQUIRE(pwrite(fd, COMPOSITE_MAGIC, COMPOSITE_MAGIC_LEN, 0) ==
-		COMPOSITE_MAGIC_LEN);
-	REQUIRE(pwrite(fd, data, size, COMPOSITE_MAGIC_LEN) == (ssize_t)size);
+	/* The image's own descriptor stays open, and so its lock stays. */
+	REQUIRE(flock(FD_IMAGE, LOCK_UN) == 0);
+	REQUIRE(flock(lock_fd, (locked ? LOCK_EX : LOCK_UN) | LOCK_NB) == 0);
+	now = locked;
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -102,6 +141,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	REQUIRE(mkdtemp(dir));
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		make_file(names[i]);
+	lock_fd = open("/proc/self/fd/100", O_RDWR);
+	spec_fd = open(path_of("spec"), O_RDWR);
+	REQUIRE(lock_fd >= 0 && spec_fd >= 0);
 	atexit(remove_dir);
 	return 0;
 }
@@ -230,28 +272,45 @@ static void open_and_use(const struct disk_cfg *cfg, const uint8_t *data, size_t
 	disk_close(d);
 }
 
+/* Whether the paths that an image names are all tame. */
+static bool check_input(const struct input *in)
+{
+	if (!in->whole)
+		return check_message(in->data, in->size);
+	return in->size < COMPOSITE_MAGIC_LEN ||
+	       memcmp(in->data, COMPOSITE_MAGIC, COMPOSITE_MAGIC_LEN) != 0 ||
+	       check_message(in->data + COMPOSITE_MAGIC_LEN,
+			     in->size - COMPOSITE_MAGIC_LEN);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct disk_cfg cfg = { .path = "/proc/self/fd/100" };
-	bool tame = check_message(data, size);
-	int fd;
+	struct disk_cfg cfg = { .path = "/proc/self/fd/100", .read_only = true };
+	const struct input in = read_input(data, size);
+	bool tame = check_input(&in);
 
 	/* By its magic: descriptors only. */
-	put_image(FD_IMAGE, data, size);
-	cfg.read_only = cfg.lock = true;
+	put_image(FD_IMAGE, &in);
 	open_and_use(&cfg, data, size);
 	if (!tame)
 		return 0;
 	/* As told: a writable one of files, which a descriptor has not. */
+	set_lock(in.locked);
 	cfg = (struct disk_cfg){ .path = "/proc/self/fd/100",
-				 .format = DISK_COMPOSITE };
+				 .format = DISK_COMPOSITE,
+				 .lock = true };
 	open_and_use(&cfg, data, size);
-	cfg.path = path_of("spec");
-	cfg.sparse = true;
-	fd = open(cfg.path, O_RDWR);
-	REQUIRE(fd >= 0);
-	put_image(fd, data, size);
-	REQUIRE(close(fd) == 0);
+	put_image(spec_fd, &in);
+	/* Direct writes would wait for a real disk. */
+	cfg = (struct disk_cfg){ .path = path_of("spec"),
+				 .format = DISK_COMPOSITE,
+				 .direct = in.direct,
+				 .read_only = in.direct,
+				 .sparse = true };
 	open_and_use(&cfg, data, size);
+	if (size == 0) { /* once is enough */
+		cfg.path = "/proc/self/fd/199";
+		open_and_use(&cfg, data, size);
+	}
 	return 0;
 }

@@ -27,6 +27,24 @@ struct ends {
 	unsigned char *head, *tail;
 };
 
+/*
+ * In the place of the library's, for this program: the checksum's own arithmetic is
+ * none of the parser's business, and over two tables of 16 KiB it was nine tenths of
+ * the time.
+ */
+__attribute__((no_sanitize("coverage"))) uint32_t crc32(uint32_t crc, const void *buf,
+							size_t len)
+{
+	const unsigned char *p = buf;
+	uint64_t h = crc ^ len;
+
+	for (; len >= 8; len -= 8, p += 8)
+		h = (h ^ le64_get(p)) * 0x9e3779b97f4a7c15u;
+	for (; len > 0; len--, p++)
+		h = (h ^ *p) * 0x9e3779b97f4a7c15u;
+	return (uint32_t)(h >> 32);
+}
+
 static int read_ends(void *arg, uint64_t off, void *buf, size_t len)
 {
 	const struct ends *e = arg;
@@ -101,7 +119,8 @@ static size_t take_sources(char *text, size_t size, struct composite_source *s)
 static void lay_out(const uint8_t *data, size_t size)
 {
 	static const struct composite_names names = { "h", "f", "z" };
-	struct composite_source *s = calloc(GPT_PARTS + 2, sizeof(*s));
+	static struct composite_source s[GPT_PARTS + 2];
+	static struct gpt g;
 	char *text = malloc(size + 1);
 	struct composite_image *im = NULL;
 	struct err err = { "" };
@@ -114,16 +133,13 @@ static void lay_out(const uint8_t *data, size_t size)
 		REQUIRE(!im && err.msg[0]);
 	} else {
 		struct ends e = { im->size, im->header, im->footer };
-		struct gpt *g = calloc(1, sizeof(*g));
 
-		REQUIRE(gpt_read(read_ends, &e, im->size / GPT_BLOCK, g, &err) == 0);
-		check_parts(g, s, n);
+		REQUIRE(gpt_read(read_ends, &e, im->size / GPT_BLOCK, &g, &err) == 0);
+		check_parts(&g, s, n);
 		check_spec(im);
-		free(g);
 	}
 	composite_image_free(im);
 	free(text);
-	free(s);
 }
 
 /* --- damaging -------------------------------------------------------------- */
@@ -162,9 +178,10 @@ static void make_sound(struct gpt *g, size_t parts)
 /* Four bytes each: place, value; the high bit of the place chooses the end. */
 static void damage(const uint8_t *data, size_t size)
 {
-	struct gpt *g = calloc(2, sizeof(*g));
-	unsigned char *ends = calloc(2, GPT_AREA_LEN), *again = calloc(2, GPT_AREA_LEN);
-	struct ends e = { 0, ends, ends + GPT_AREA_LEN };
+	static struct gpt g[2];
+	static unsigned char head[GPT_AREA_LEN], tail[GPT_AREA_LEN];
+	static unsigned char head2[GPT_AREA_LEN], tail2[GPT_AREA_LEN];
+	struct ends e = { 0, head, tail };
 	struct err err = { "" };
 	uint8_t how = data[0];
 	struct sound *from;
@@ -198,15 +215,12 @@ static void damage(const uint8_t *data, size_t size)
 	if (gpt_read(read_ends, &e, g[0].blocks, &g[1], &err) < 0) {
 		REQUIRE(err.msg[0]);
 	} else {
-		struct ends f = { e.size, again, again + GPT_AREA_LEN };
+		struct ends f = { e.size, head2, tail2 };
 
 		gpt_write(&g[1], f.head, f.tail);
 		REQUIRE(gpt_read(read_ends, &f, g[1].blocks, &g[0], &err) == 0);
 		REQUIRE(memcmp(&g[0], &g[1], sizeof(*g)) == 0);
 	}
-	free(g);
-	free(ends);
-	free(again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -62,16 +62,24 @@ static void check_state(const struct boot_state *s)
 
 	REQUIRE(s->entry >= LAYOUT_HIGH_RAM && s->entry < RAM_SIZE);
 	REQUIRE(strcmp(cmdline, cfg.cmdline) == 0);
-	if (s->mode == BOOT_LONG64) {
-		const struct boot_params *zero = gmem_slice(&mem, GPA(s->arg),
+	if (s->rax) {
+		const uint8_t *info = gmem_slice(&mem, GPA(s->rbx), 68);
+		const uint8_t *module;
+
+		REQUIRE(s->rax == 0x2badb002 && info && le32_get(info + 20) == 1);
+		module = gmem_slice(&mem, GPA(le32_get(info + 24)), 16);
+		REQUIRE(module);
+		check_initrd(le32_get(module), le32_get(module + 4) - le32_get(module));
+	} else if (s->rsi) {
+		const struct boot_params *zero = gmem_slice(&mem, GPA(s->rsi),
 							    sizeof(*zero));
 
-		REQUIRE(zero && s->page_table == LAYOUT_PML4);
+		REQUIRE(zero && (s->mode == BOOT_PROT32) == !s->page_table);
 		REQUIRE(zero->hdr.header == 0x53726448);
 		REQUIRE(zero->hdr.cmd_line_ptr == LAYOUT_CMDLINE);
 		check_initrd(zero->hdr.ramdisk_image, zero->hdr.ramdisk_size);
 	} else {
-		const uint8_t *info = gmem_slice(&mem, GPA(s->arg), 56);
+		const uint8_t *info = gmem_slice(&mem, GPA(s->rbx), 56);
 		const uint8_t *module;
 
 		REQUIRE(info && le32_get(info) == 0x336ec578);

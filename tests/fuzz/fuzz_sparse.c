@@ -51,9 +51,11 @@ static int request(struct disk *d, struct engine *e, enum disk_op op, uint64_t o
 
 static void use(struct disk *d, struct engine *e, const uint8_t *data, size_t size)
 {
-	unsigned char a[8192], b[8192];
+	static unsigned char a[2000], b[2000];
 
-	for (size_t i = 0; i + 8 <= size && i < 128; i += 8) {
+	/* Numbers from all over the image, so that its header is not all that counts.
+	 */
+	for (size_t i = 0; i + 8 <= size; i += 8 + size / 6) {
 		uint64_t off = le64_get(data + i) % d->size;
 		uint64_t left = d->size - off;
 		size_t len = left < sizeof(a) ? (size_t)left : sizeof(a);
@@ -72,6 +74,19 @@ static void use(struct disk *d, struct engine *e, const uint8_t *data, size_t si
 	REQUIRE(request(d, e, DISK_FLUSH, 0, NULL, 0) == 0);
 }
 
+/* What no bytes bring about. */
+static void check_refusals(const char *path)
+{
+	struct disk_cfg cfg = { .path = path, .format = DISK_SPARSE };
+	struct err err = { "" };
+	struct disk *d = NULL;
+
+	REQUIRE(format_open(&cfg, 0, &d, &err) == -EROFS && !d);
+	cfg.path = "/proc/self/fd/199";
+	cfg.read_only = true;
+	REQUIRE(format_open(&cfg, 0, &d, &err) == -EBADF && !d);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static int fd = -1;
@@ -86,7 +101,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (fd < 0)
 		fd = memfd_create("fuzz", 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	REQUIRE(fd >= 0 && ftruncate(fd, 0) == 0);
+	REQUIRE(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+	if (size == 0)
+		check_refusals(path);
 	REQUIRE(pwrite(fd, data, size, 0) == (ssize_t)size);
 	if (format_open(&cfg, 0, &d, &err) < 0) {
 		REQUIRE(!d && strstr(err.msg, path));

@@ -76,4 +76,39 @@ hvc_console() {
 }
 check 'hvc0 alone is the console' hvc_console
 
+# Input on hvc0, which shares its output with ttyS0; words on ttyS1; a flood on hvc2.
+avf_ports() {
+	local job='exec 3<>/dev/hvc0; stty -echo <&3; read line <&3; echo "got: $line" >&3
+		echo "the reason" >/dev/ttyS1; seq 20000 >/dev/hvc2; stty -F /dev/hvc2 | head -n 1'
+	rm -f "$dir"/{both,reason,ramdump,log}
+	exec 5>>"$dir/both"
+	boot 0 -m 256 -i "$(initrd drivers "$job")" --no-i8042 -p quiet -p console=hvc0 \
+		--serial=type=file,path=/proc/self/fd/5,hardware=serial,num=1 \
+		--serial="type=file,path=$dir/reason,hardware=serial,num=2" \
+		--serial="type=file,path=/proc/self/fd/5,input=$dir/in,hardware=virtio-console,num=1" \
+		--serial="type=file,path=$dir/ramdump,hardware=virtio-console,num=2" \
+		--serial="type=file,path=$dir/log,hardware=virtio-console,num=3,max-queue-sizes=[2,32]" \
+		"$cloud/vmlinuz" || return
+	exec 5>&-
+	grep -q 'GUEST-EXIT 0' "$dir/both" && grep -q 'got: hello from the host' "$dir/both" &&
+		grep -q 'the reason' "$dir/reason" && [ ! -s "$dir/ramdump" ] &&
+		tr -d '\r' <"$dir/log" | cmp - <(seq 20000) && return
+	tail "$dir/both" "$dir/reason"
+	return 1
+}
+check "the five ports of AVF, small queues, no keyboard controller" avf_ports
+
+on_socket() {
+	rm -f "$dir/sock"
+	perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new(Type => SOCK_STREAM,
+		Local => $ARGV[0], Listen => 1) or die; my $c = $s->accept; $c->autoflush;
+		print $c "typed into the socket\n"; print while <$c>' "$dir/sock" >"$dir/heard" &
+	with 'exec 3<>/dev/hvc0; stty -echo <&3; read line <&3; echo "got: $line" >&3' -p quiet \
+		--serial type=stdout,console=true \
+		--serial "type=unix-stream,path=$dir/sock,input-unix-stream,hardware=virtio-console" || return
+	wait $!
+	grep -q 'got: typed into the socket' "$dir/heard"
+}
+check 'hvc0 on a Unix socket, both ways' on_socket
+
 t_done

@@ -4,13 +4,16 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "devices/connector.h"
 
 #define ALLOC_BASE 0x10000u
 
@@ -145,6 +148,41 @@ static int fake_pci_add(void *ctx, struct pci_func *func, struct err *err)
 	return pci_bus_add(&f->bus, func, err);
 }
 
+static void on_request(void *arg, uint32_t events)
+{
+	struct fake_host *f = arg;
+	uint32_t port;
+	uint64_t id;
+	int sock;
+
+	(void)events;
+	if (connector_next(f->connector, &id, &port) <= 0) {
+		loop_set(f->dialling, 0);
+		return;
+	}
+	sock = f->dial ? f->dial(f->dial_arg, port) : connector_dial(f->prefix, port);
+	assert(connector_answer(f->connector, id, sock) == 0);
+	if (sock >= 0)
+		close(sock);
+}
+
+static int fake_connector(void *ctx, const char *prefix, const char *made, int *ret_fd,
+			  struct err *err)
+{
+	struct fake_host *f = ctx;
+	int pair[2];
+
+	(void)made;
+	assert(f->connector < 0 && strlen(prefix) < sizeof(f->prefix));
+	snprintf(f->prefix, sizeof(f->prefix), "%s", prefix);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, -errno, "connector");
+	f->connector = pair[0];
+	*ret_fd = pair[1];
+	return loop_add(f->host.loop, f->connector, EPOLLIN, on_request, f,
+			&f->dialling, err);
+}
+
 static void fake_panicked(void *ctx, bool handles)
 {
 	struct fake_host *f = ctx;
@@ -173,6 +211,7 @@ static const struct dev_host_ops fake_ops = {
 	.msi_new = fake_msi_new,
 	.msi_set = fake_msi_set,
 	.pci_add = fake_pci_add,
+	.connector = fake_connector,
 	.panicked = fake_panicked,
 	.end = fake_end,
 };
@@ -182,7 +221,7 @@ void fake_host_init(struct fake_host *f, const char *name, uint64_t mem_size)
 	struct err err = { "" };
 	int r;
 
-	*f = (struct fake_host){ .next_alloc = ALLOC_BASE };
+	*f = (struct fake_host){ .next_alloc = ALLOC_BASE, .connector = -1 };
 	pthread_mutex_init(&f->lock, NULL);
 	f->host = (struct dev_host){
 		.ops = &fake_ops, .ctx = f, .mem = &f->mem, .name = name
@@ -206,6 +245,7 @@ void fake_host_free(struct fake_host *f)
 	for (unsigned i = 0; i < f->n_msis; i++)
 		close(f->msis[i].fd);
 	loop_free(f->host.loop);
+	cleanup_close(&f->connector);
 	gmem_unmap(&f->mem);
 	pthread_mutex_destroy(&f->lock);
 }

@@ -47,6 +47,15 @@ struct fake_host {
 	unsigned panics, handled; /* calls of panicked(), and those that handle it */
 	enum vm_end end;
 	unsigned end_detail;
+	/*
+	 * The connector's other end, answered on the loop: by @dial, which returns a
+	 * socket to hand over or -errno, or by connecting when it is NULL.
+	 */
+	int connector; /* -1: none */
+	struct loop_watch *dialling;
+	char prefix[128];
+	int (*dial)(void *arg, uint32_t port);
+	void *dial_arg;
 	bool no_notify; /* refuse notify(), as hosts without ioeventfds do */
 	struct pci_host_cfg bridge_cfg;
 	struct device *bridge;

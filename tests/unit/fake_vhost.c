@@ -17,7 +17,8 @@ void fake_vhost_init(void)
 {
 	fake_vhost = (struct fake_vhost){ .offered = FAKE_VHOST_FEATURES };
 	for (unsigned i = 0; i < 2; i++)
-		fake_vhost.q[i].call = fake_vhost.q[i].kick = fake_vhost.q[i].err = -1;
+		fake_vhost.q[i].call = fake_vhost.q[i].kick = fake_vhost.q[i].err =
+			fake_vhost.q[i].backend = -1;
 }
 
 static int vring_state(struct fake_vhost *f, unsigned long request,
@@ -28,7 +29,7 @@ static int vring_state(struct fake_vhost *f, unsigned long request,
 		s->num = f->q[s->index].base;
 		return 0;
 	}
-	if (f->running)
+	if (f->running || f->q[s->index].backend >= 0)
 		return -EBUSY;
 	if (request == VHOST_SET_VRING_BASE) {
 		f->q[s->index].base = s->num;
@@ -109,6 +110,10 @@ static int handle(struct fake_vhost *f, unsigned long request, void *arg)
 		return 0;
 	case VHOST_VSOCK_SET_RUNNING:
 		return set_running(f, *(int *)arg);
+	case VHOST_NET_SET_BACKEND:
+		f->q[((struct vhost_vring_file *)arg)->index].backend =
+			((struct vhost_vring_file *)arg)->fd;
+		return 0;
 	default:
 		return -ENOTTY;
 	}

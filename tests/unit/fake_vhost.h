@@ -1,7 +1,8 @@
 /*
- * The kernel's vhost-vsock for unit tests: it stands in for ioctl() wherever the
- * request is one of vhost's, keeps the rules of the real one, and records what it was
- * told. What it does with rings, the test does by hand: signal call[], read kick[].
+ * The kernel's vhost-vsock and vhost-net for unit tests: it stands in for ioctl()
+ * wherever the request is one of vhost's, keeps the rules of the real one, and records
+ * what it was told. What it does with rings, the test does by hand: signal call[], read
+ * kick[].
  */
 #pragma once
 
@@ -29,6 +30,7 @@ struct fake_vhost {
 		unsigned num, base;
 		struct vhost_vring_addr addr;
 		int call, kick, err;
+		int backend; /* of vhost-net */
 	} q[2];
 	unsigned n_calls; /* ioctls in all */
 	unsigned n_starts, n_stops;

@@ -81,7 +81,7 @@ static void rsdp_is_valid_by_both_versions(void **state)
 	const uint8_t *rsdp = at(LAYOUT_ACPI, 36);
 
 	(void)state;
-	acpi_write(&mem, 1);
+	acpi_write(&mem, LAYOUT_ACPI, LAYOUT_ACPI_END, 1);
 	assert_memory_equal(rsdp, "RSD PTR ", 8);
 	assert_int_equal(rsdp[15], 2);
 	assert_int_equal(le32_get(rsdp + 16), 0); /* no RSDT */
@@ -95,7 +95,7 @@ static void fadt_describes_the_fixed_hardware(void **state)
 	const uint8_t *fadt, *facs;
 
 	(void)state;
-	acpi_write(&mem, 1);
+	acpi_write(&mem, LAYOUT_ACPI, LAYOUT_ACPI_END, 1);
 	fadt = listed(0, "FACP");
 	assert_int_equal(le32_get(fadt + 4), 276);
 	assert_int_equal(fadt[8], 6);
@@ -128,7 +128,7 @@ static void assert_madt(unsigned n_cpus)
 	const uint8_t *madt, *p;
 	unsigned cpus = 0;
 
-	acpi_write(&mem, n_cpus);
+	acpi_write(&mem, LAYOUT_ACPI, LAYOUT_ACPI_END, n_cpus);
 	madt = listed(1, "APIC");
 	assert_int_equal(le32_get(madt + 36), LAYOUT_LAPIC);
 	assert_int_equal(le32_get(madt + 40), 0); /* no PIC */
@@ -179,7 +179,7 @@ static void mcfg_has_bus_0(void **state)
 	const uint8_t *mcfg;
 
 	(void)state;
-	acpi_write(&mem, 64);
+	acpi_write(&mem, LAYOUT_ACPI, LAYOUT_ACPI_END, 64);
 	mcfg = listed(2, "MCFG");
 	assert_int_equal(le32_get(mcfg + 4), 60);
 	assert_int_equal(le64_get(mcfg + 44), LAYOUT_ECAM);
@@ -203,14 +203,14 @@ static void assert_dsdt_has(const void *bytes, size_t len)
 static void dsdt_powers_off_with_type_0(void **state)
 {
 	(void)state;
-	acpi_write(&mem, 1);
+	acpi_write(&mem, LAYOUT_ACPI, LAYOUT_ACPI_END, 1);
 	DSDT_HAS('_', 'S', '5', '_', 0x12, 6, 4, 0, 0, 0, 0);
 }
 
 static void dsdt_has_the_windows_of_the_layout(void **state)
 {
 	(void)state;
-	acpi_write(&mem, 1);
+	acpi_write(&mem, LAYOUT_ACPI, LAYOUT_ACPI_END, 1);
 	/* Address space descriptors: granularity, first, last, offset, length. */
 	DSDT_HAS(LE32(0), LE32(LAYOUT_PCI_WINDOW), LE32(LAYOUT_PCI_WINDOW_END - 1),
 		 LE32(0), LE32(LAYOUT_PCI_WINDOW_END - LAYOUT_PCI_WINDOW));
@@ -226,7 +226,7 @@ static void dsdt_has_the_windows_of_the_layout(void **state)
 static void dsdt_routes_every_slot(void **state)
 {
 	(void)state;
-	acpi_write(&mem, 1);
+	acpi_write(&mem, LAYOUT_ACPI, LAYOUT_ACPI_END, 1);
 	/* Package of four: address, INTA, no link device, GSI; small ones are words. */
 	DSDT_HAS(0x12, 9, 4, 0x0b, LE16(0xffff), 0, 0, 0x0a, LAYOUT_GSI_INTX);
 	for (unsigned slot = 1; slot < 32; slot++)
@@ -243,7 +243,7 @@ static void dsdt_has_serial_ports_and_clock(void **state)
 	} com[] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
 
 	(void)state;
-	acpi_write(&mem, 1);
+	acpi_write(&mem, LAYOUT_ACPI, LAYOUT_ACPI_END, 1);
 	/* IO; extended interrupt: consumer, edge, active high, shared */
 	for (size_t i = 0; i < ARRAY_SIZE(com); i++)
 		DSDT_HAS(0x47, 1, LE16(com[i].port), LE16(com[i].port), 1, 8, 0x89, 6,

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -120,7 +122,7 @@ struct range {
 
 static void assert_map(const struct range *want, size_t n)
 {
-	const struct boot_params *zero = fixture_at(&f, f.state.arg, sizeof(*zero));
+	const struct boot_params *zero = fixture_at(&f, f.state.rsi, sizeof(*zero));
 
 	assert_int_equal(zero->e820_entries, n);
 	for (size_t i = 0; i < n; i++) {
@@ -216,7 +218,7 @@ static void zero_page_leads_to_everything(void **state)
 
 	(void)state;
 	start_bzimage(64);
-	zero = fixture_at(&f, f.state.arg, sizeof(*zero));
+	zero = fixture_at(&f, f.state.rsi, sizeof(*zero));
 	assert_string_equal(fixture_at(&f, zero->hdr.cmd_line_ptr, 9), "panic=-1");
 	assert_int_equal(zero->ext_cmd_line_ptr, 0);
 	assert_memory_equal(fixture_at(&f, zero->acpi_rsdp_addr, 8), "RSD PTR ", 8);
@@ -232,7 +234,7 @@ static void every_guest_gets_another_seed(void **state)
 		const struct setup_data *data;
 
 		start_bzimage(64);
-		zero = fixture_at(&f, f.state.arg, sizeof(*zero));
+		zero = fixture_at(&f, f.state.rsi, sizeof(*zero));
 		data = fixture_at(&f, zero->hdr.setup_data, sizeof(*data) + 64);
 		assert_int_equal(data->next, 0);
 		assert_int_equal(data->type, SETUP_RNG_SEED);
@@ -256,7 +258,7 @@ static void start_info_leads_to_everything(void **state)
 
 	(void)state;
 	start_pvh(4096);
-	info = fixture_at(&f, f.state.arg, 56);
+	info = fixture_at(&f, f.state.rbx, 56);
 	assert_int_equal(le32_get(info), 0x336ec578);
 	assert_int_equal(le32_get(info + 4), 1); /* version */
 	assert_int_equal(le32_get(info + 8), 0); /* flags */
@@ -275,6 +277,71 @@ static void start_info_leads_to_everything(void **state)
 	}
 }
 
+static void firmware_finds_the_zero_page(void **state)
+{
+	const struct boot_params *zero;
+
+	(void)state;
+	fixture_init(&f, 64);
+	fixture_load(&f);
+	assert_int_equal(f.state.mode, BOOT_RESET);
+	zero = fixture_at(&f, LAYOUT_ZERO_PAGE, sizeof(*zero));
+	assert_int_equal(zero->hdr.header, 0x53726448);
+	assert_string_equal(fixture_at(&f, zero->hdr.cmd_line_ptr, 9), "panic=-1");
+	/* Not where the ROM is seen. */
+	assert_int_equal(zero->acpi_rsdp_addr, LAYOUT_FIRMWARE_ACPI);
+	assert_memory_equal(fixture_at(&f, LAYOUT_FIRMWARE_ACPI, 8), "RSD PTR ", 8);
+	assert_int_equal(zero->e820_entries, 4);
+	assert_int_equal(zero->e820_table[0].size, LAYOUT_FIRMWARE_ACPI);
+	assert_int_equal(zero->e820_table[1].addr, LAYOUT_FIRMWARE_ACPI);
+	assert_int_equal(zero->e820_table[1].type, RESERVED);
+	assert_int_equal(zero->e820_table[2].addr, LAYOUT_HIGH_RAM);
+}
+
+static int load_rom(uint64_t size, struct boot_rom *ret_rom)
+{
+	struct boot_image img = { .size = size, .path = "rom.img" };
+	int r;
+
+	img.fd = memfd_create("rom", MFD_CLOEXEC);
+	assert_true(img.fd >= 0);
+	assert_int_equal(ftruncate(img.fd, (off_t)size), 0);
+	if (size)
+		assert_int_equal(pwrite(img.fd, "\x77", 1, (off_t)size - 1), 1);
+	r = boot_rom_load(&img, ret_rom, &f.err);
+	close(img.fd);
+	return r;
+}
+
+static void rom_ends_where_its_file_ends(void **state)
+{
+	static const uint64_t sizes[] = { 1, 4095, 4096, 4097, LAYOUT_ROM_MAX };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct boot_rom rom = { 0 };
+
+		assert_int_equal(load_rom(sizes[i], &rom), 0);
+		assert_int_equal(rom.len, align_up(sizes[i], 4096));
+		assert_int_equal(rom.base[rom.len - 1], 0x77);
+		boot_rom_free(&rom);
+		assert_null(rom.base);
+	}
+}
+
+static void rom_that_does_not_fit_is_refused(void **state)
+{
+	struct boot_rom rom = { 0 };
+
+	(void)state;
+	assert_int_equal(load_rom(0, &rom), -ENOEXEC);
+	assert_non_null(strstr(f.err.msg, "bios rom.img: empty"));
+	assert_int_equal(load_rom(LAYOUT_ROM_MAX + 1, &rom), -E2BIG);
+	assert_non_null(
+		strstr(f.err.msg, "bios rom.img: 16777217 bytes, at most 16 MiB"));
+	assert_null(rom.base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,6 +358,9 @@ int main(void)
 		T(zero_page_leads_to_everything),
 		cmocka_unit_test(every_guest_gets_another_seed),
 		T(start_info_leads_to_everything),
+		T(firmware_finds_the_zero_page),
+		cmocka_unit_test(rom_ends_where_its_file_ends),
+		cmocka_unit_test(rom_that_does_not_fit_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,7 +44,7 @@ static void load(void)
 
 static const struct boot_params *zero_page(void)
 {
-	return fixture_at(&f, f.state.arg, sizeof(struct boot_params));
+	return fixture_at(&f, f.state.rsi, sizeof(struct boot_params));
 }
 
 static void goes_to_its_preferred_address(void **state)
@@ -53,7 +53,7 @@ static void goes_to_its_preferred_address(void **state)
 	load();
 	assert_int_equal(f.state.mode, BOOT_LONG64);
 	assert_int_equal(f.state.entry, FIXTURE_LOAD + 0x200);
-	assert_int_equal(f.state.arg, LAYOUT_ZERO_PAGE);
+	assert_int_equal(f.state.rsi, LAYOUT_ZERO_PAGE);
 	assert_int_equal(f.state.page_table, LAYOUT_PML4);
 	assert_int_equal(f.state.gdt, LAYOUT_GDT);
 	assert_memory_equal(fixture_at(&f, FIXTURE_LOAD, sizeof(img.code)), img.code,
@@ -146,16 +146,32 @@ static void shorter_header_of_an_older_kernel_is_enough(void **state)
 	FAILS(-ENOEXEC, "header of 111 bytes", "2.12");
 }
 
-static void kernel_without_64_bit_entry_is_refused(void **state)
+static void kernel_without_64_bit_entry_starts_in_32_bits(void **state)
+{
+	static const uint16_t versions[] = { 0x20f, 0x20b, 0x20a };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
+		img.hdr.version = versions[i];
+		/* A flag of 2.12, which says nothing before. */
+		img.hdr.xloadflags = versions[i] < 0x20c ? XLF_KERNEL_64 : 0;
+		load();
+		assert_int_equal(f.state.mode, BOOT_PROT32);
+		assert_int_equal(f.state.entry, FIXTURE_LOAD);
+		assert_int_equal(f.state.rsi, LAYOUT_ZERO_PAGE);
+		assert_int_equal(f.state.rbx, 0);
+		assert_int_equal(f.state.page_table, 0);
+		assert_int_equal(zero_page()->hdr.cmd_line_ptr, LAYOUT_CMDLINE);
+	}
+}
+
+static void old_kernels_are_refused_by_name(void **state)
 {
 	(void)state;
-	img.hdr.xloadflags = 0;
-	FAILS(-ENOEXEC, "32-bit only", "2.15");
-	img.hdr.xloadflags = XLF_KERNEL_64;
-	img.hdr.version = 0x20b;
-	FAILS(-ENOEXEC, "32-bit only", "2.11");
-	img.hdr.version = 0x200;
-	FAILS(-ENOEXEC, "real-mode", "2.00");
+	img.hdr.version = 0x209;
+	FAILS(-ENOEXEC, "boot protocol 2.09");
+	img.hdr.loadflags &= (uint8_t)~LOADED_HIGH;
+	FAILS(-ENOEXEC, "zImage");
 }
 
 static void truncated_file_is_refused(void **state)
@@ -297,7 +313,8 @@ int main(void)
 		T(fixed_kernel_stays_where_it_wants),
 		T(zero_page_has_header_and_loader_fields),
 		T(shorter_header_of_an_older_kernel_is_enough),
-		T(kernel_without_64_bit_entry_is_refused),
+		T(kernel_without_64_bit_entry_starts_in_32_bits),
+		T(old_kernels_are_refused_by_name),
 		T(truncated_file_is_refused),
 		T(sizes_that_lie_are_refused),
 		T(addresses_that_lie_are_refused),

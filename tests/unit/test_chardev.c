@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <pty.h>
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -198,7 +200,7 @@ static void bad_configurations_are_sentences(void **state)
 
 	(void)state;
 	assert_int_equal(chardev_open(&no_path, "serial 1", loop, &chr, &err), -EINVAL);
-	assert_string_equal(err.msg, "serial 1: type=file needs a path");
+	assert_string_equal(err.msg, "serial 1: its type needs a path");
 	assert_int_equal(chardev_open(&no_dir, "serial 1", loop, &chr, &err), -ENOENT);
 	assert_string_equal(err.msg, "serial 1 no/x: No such file or directory");
 	assert_int_equal(chardev_open(&no_input, "serial 1", loop, &chr, &err),
@@ -528,6 +530,297 @@ static void unreadable_stdin_is_no_input(void **state)
 	close(fd);
 }
 
+/* A datagram socket at "sock". */
+static int bind_lines(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = "sock" };
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+static struct chardev *open_lines(void)
+{
+	return open_chardev((struct chardev_cfg){ .type = CHARDEV_UNIX,
+						  .path = (char[]){ "sock" } });
+}
+
+static void assert_line(int fd, const char *text)
+{
+	char buf[2000] = "";
+	ssize_t n = recv(fd, buf, sizeof(buf) - 1, MSG_DONTWAIT);
+
+	assert_int_equal(n, strlen(text));
+	assert_string_equal(buf, text);
+}
+
+static void each_line_is_a_datagram(void **state)
+{
+	char buf[2000], want[1025] = "";
+	int fd = bind_lines();
+	struct chardev *chr = open_lines();
+
+	(void)state;
+	chardev_write(chr, "one\ntw", 6);
+	run();
+	chardev_write(chr, "o\r\n\nrest", 8);
+	run();
+	assert_line(fd, "one");
+	assert_line(fd, "two");
+	assert_line(fd, "");
+	assert_int_equal(recv(fd, buf, sizeof(buf), MSG_DONTWAIT), -1);
+	memset(buf, 'x', 1500);
+	memset(want, 'x', 1024);
+	memcpy(want, "rest", 4);
+	chardev_write(chr, buf, 1500); /* too long for one */
+	run();
+	assert_line(fd, want);
+	assert_true(chardev_drain(chr, 0)); /* which no newline ends */
+	want[480] = '\0';
+	memset(want, 'x', 480);
+	assert_line(fd, want);
+	chardev_close(chr);
+	close(fd);
+	unlink("sock");
+}
+
+/* The queue of a datagram socket holds few of them, and the ring wraps around. */
+static void slow_reader_gets_all_lines(void **state)
+{
+	int fd = bind_lines(), got = 0;
+	struct chardev *chr = open_lines();
+	char line[16];
+
+	(void)state;
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < 10000; i++) {
+			int n = snprintf(line, sizeof(line), "line %d\n",
+					 round * 10000 + i);
+
+			chardev_write(chr, line, (size_t)n);
+		}
+		run();
+		while (got < (round + 1) * 10000) {
+			snprintf(line, sizeof(line), "line %d", got++);
+			assert_line(fd, line);
+			run();
+		}
+	}
+	assert_true(chardev_drain(chr, 0));
+	chardev_close(chr);
+	close(fd);
+	unlink("sock");
+}
+
+static void datagram_reader_that_goes_is_no_error(void **state)
+{
+	int fd = bind_lines();
+	struct chardev *chr = open_lines();
+
+	(void)state;
+	close(fd);
+	chardev_write(chr, "lost\n", 5);
+	run();
+	fill_ring(chr, RING);
+	fill_ring(chr, RING);
+	run();
+	assert_true(chardev_drain(chr, 0));
+	chardev_close(chr);
+	unlink("sock");
+}
+
+static void stream_carries_both_ways(void **state)
+{
+	struct taker t = { .room = 100 };
+	struct chardev *chr;
+	char buf[8] = "";
+	int s[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	chr = open_chardev((struct chardev_cfg){ .type = CHARDEV_UNIX_STREAM,
+						 .path = fd_path(s[1]),
+						 .input_stream = true });
+	chardev_attach(chr, take, &t);
+	chardev_write(chr, "hello", 5);
+	assert_int_equal(write(s[0], "world", 5), 5);
+	run();
+	assert_int_equal(read(s[0], buf, sizeof(buf)), 5);
+	assert_string_equal(buf, "hello");
+	assert_string_equal(t.got, "world");
+	assert_false(fcntl(s[1], F_GETFL) & O_NONBLOCK);
+	close(s[0]); /* the peer goes */
+	run();
+	fill_ring(chr, RING);
+	run();
+	fill_ring(chr, RING);
+	assert_true(chardev_drain(chr, 0));
+	chardev_close(chr);
+	close(s[1]);
+}
+
+static void lines_carry_their_time(void **state)
+{
+	struct chardev *chr = open_chardev((struct chardev_cfg){
+		.type = CHARDEV_FILE, .path = (char[]){ "out" }, .timestamp = true });
+	char first[100], second[100], text[10];
+	int y[2], m, d, h, min, s, ns;
+	FILE *f;
+
+	(void)state;
+	chardev_write(chr, "on", 2);
+	chardev_write(chr, "e\ntwo", 5);
+	assert_true(chardev_drain(chr, 0));
+	chardev_close(chr);
+	f = fopen("out", "r");
+	assert_non_null(fgets(first, sizeof(first), f));
+	assert_non_null(fgets(second, sizeof(second), f));
+	fclose(f);
+	assert_int_equal(sscanf(first, "[%4d-%2d-%2d %2d:%2d:%2d.%9d]: %9s", &y[0], &m,
+				&d, &h, &min, &s, &ns, text),
+			 8);
+	assert_string_equal(text, "one");
+	assert_int_equal(sscanf(second, "[%4d-%2d-%2d %2d:%2d:%2d.%9d]: %9s", &y[1], &m,
+				&d, &h, &min, &s, &ns, text),
+			 8);
+	assert_string_equal(text, "two");
+	assert_true(y[0] >= 2024 && y[1] >= y[0]);
+}
+
+/* --- the escape key, on a terminal that is stdin --- */
+
+static int saved_stdin, master;
+static unsigned left;
+
+static void leave(void *arg)
+{
+	(void)arg;
+	left++;
+}
+
+static struct chardev *open_terminal(void)
+{
+	struct termios raw;
+	int slave;
+
+	cfmakeraw(memset(&raw, 0, sizeof(raw)));
+	raw.c_cc[VMIN] = 1;
+	raw.c_cflag |= CS8 | CREAD;
+	assert_int_equal(openpty(&master, &slave, NULL, &raw, NULL), 0);
+	saved_stdin = dup(STDIN_FILENO);
+	dup2(slave, STDIN_FILENO);
+	close(slave);
+	left = 0;
+	return open_chardev(
+		(struct chardev_cfg){ .use_stdin = true, .escape = 1, .leave = leave });
+}
+
+static void close_terminal(struct chardev *chr)
+{
+	chardev_close(chr);
+	dup2(saved_stdin, STDIN_FILENO);
+	close(saved_stdin);
+	close(master);
+}
+
+static void type(const char *keys)
+{
+	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	assert_int_equal(write(master, keys, strlen(keys)), strlen(keys));
+	/* The kernel carries it over in its own time. */
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	run();
+}
+
+static void escape_key_leaves_the_terminal(void **state)
+{
+	struct taker t = { .room = 100 };
+	struct chardev *chr = open_terminal();
+
+	(void)state;
+	chardev_attach(chr, take, &t);
+	type("abc\1");
+	assert_string_equal(t.got, "abc");
+	type("\1x"); /* the key itself, and an x */
+	assert_string_equal(t.got, "abc\1x");
+	type("\1c\1\1\1d"); /* nothing that it means */
+	assert_string_equal(t.got, "abc\1x\1c\1\1d");
+	assert_int_equal(left, 0);
+	type("e\1");
+	type("xf");
+	assert_int_equal(left, 1);
+	assert_string_equal(t.got, "abc\1x\1c\1\1def");
+	close_terminal(chr);
+}
+
+static void escape_key_works_while_the_guest_reads_nothing(void **state)
+{
+	struct taker t = { 0 };
+	struct chardev *chr = open_terminal();
+
+	(void)state;
+	chardev_attach(chr, take, &t);
+	type("abc");
+	type("def\1");
+	assert_int_equal(t.n, 0);
+	type("x");
+	assert_int_equal(left, 1);
+	t.room = 100;
+	chardev_resume(chr);
+	run();
+	assert_string_equal(t.got, "abcdef");
+	close_terminal(chr);
+}
+
+/* More than is kept for it: the terminal keeps the rest, and nothing is lost. */
+static void long_paste_waits_for_the_guest(void **state)
+{
+	struct taker t = { 0 };
+	struct chardev *chr = open_terminal();
+	char keys[1001] = "";
+
+	(void)state;
+	chardev_attach(chr, take, &t);
+	memset(keys, 'k', 1000);
+	for (int i = 0; i < 7; i++)
+		type(keys);
+	t.room = sizeof(t.got);
+	chardev_resume(chr);
+	for (int i = 0; i < 1000 && t.n < 7000; i++) {
+		run();
+		usleep(1000);
+	}
+	assert_int_equal(t.n, 7000);
+	close_terminal(chr);
+}
+
+static void escape_key_is_data_where_no_terminal_is(void **state)
+{
+	struct taker t = { .room = 100 };
+	struct chardev *chr;
+	int p[2];
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	saved_stdin = dup(STDIN_FILENO);
+	dup2(p[0], STDIN_FILENO);
+	chr = open_chardev(
+		(struct chardev_cfg){ .use_stdin = true, .escape = 1, .leave = leave });
+	left = 0;
+	chardev_attach(chr, take, &t);
+	assert_int_equal(write(p[1], "a\1x", 3), 3);
+	run();
+	assert_string_equal(t.got, "a\1x");
+	assert_int_equal(left, 0);
+	chardev_close(chr);
+	dup2(saved_stdin, STDIN_FILENO);
+	close(saved_stdin);
+	close(p[0]);
+	close(p[1]);
+}
+
 #define CHR_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -551,6 +844,15 @@ int main(void)
 		CHR_TEST(pipe_input_comes_when_it_is_written),
 		CHR_TEST(fifo_input_waits_for_a_writer),
 		CHR_TEST(unreadable_stdin_is_no_input),
+		CHR_TEST(each_line_is_a_datagram),
+		CHR_TEST(slow_reader_gets_all_lines),
+		CHR_TEST(datagram_reader_that_goes_is_no_error),
+		CHR_TEST(stream_carries_both_ways),
+		CHR_TEST(lines_carry_their_time),
+		CHR_TEST(escape_key_leaves_the_terminal),
+		CHR_TEST(escape_key_works_while_the_guest_reads_nothing),
+		CHR_TEST(long_paste_waits_for_the_guest),
+		CHR_TEST(escape_key_is_data_where_no_terminal_is),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

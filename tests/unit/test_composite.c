@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -559,6 +560,57 @@ static void failed_flush_is_remembered(void **state)
 	assert_int_equal(flush(t->d), -EIO);
 }
 
+static void failed_flush_is_remembered_whichever_ends_first(void **state)
+{
+	struct trio *t = *state;
+	char buf[10] = "";
+	struct disk_req first, second;
+	int r_first, r_second;
+
+	assert_int_equal(run(t->d, DISK_WRITE, 0, buf, 10), 0);
+	t->m[0]->hold = true;
+	submit(t->d, &first, DISK_FLUSH, 0, NULL, &r_first);
+	t->m[0]->hold = false;
+	submit(t->d, &second, DISK_FLUSH, 0, NULL, &r_second);
+	assert_int_equal(r_second, 0);
+	t->m[0]->fail = -EIO;
+	assert_int_equal(mem_disk_finish(t->m[0]), 1);
+	assert_int_equal(r_first, -EIO);
+	t->m[0]->fail = 0;
+	assert_int_equal(flush(t->d), -EIO);
+}
+
+/* Sanitizers end a program that has no more memory. */
+#ifndef SANITIZED
+static void flush_without_memory_fails_once(void **state)
+{
+	enum { MANY = 1000 }; /* their pieces need new pages */
+	struct mem_disk *m[MANY];
+	uint64_t offset[MANY];
+	struct rlimit old, none;
+	struct disk *d;
+	int r;
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		m[i] = mem_disk_new("m", 1);
+		offset[i] = (uint64_t)i;
+	}
+	d = make(m, offset, NULL, MANY, MANY);
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(run(d, DISK_WRITE, (uint64_t)i, &(char){ 0 }, 1), 0);
+	assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+	none = (struct rlimit){ 0, old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+	r = flush(d);
+	assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
+	assert_int_equal(r, -ENOMEM);
+	assert_int_equal(flush(d), 0);
+	assert_int_equal(m[0]->n_seen[DISK_FLUSH], 1);
+	disk_close(d);
+}
+#endif
+
 #define TRIO_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -586,6 +638,10 @@ int main(void)
 		TRIO_TEST(write_that_ends_during_a_flush_needs_another),
 		TRIO_TEST(second_flush_waits_for_what_the_first_covers),
 		TRIO_TEST(failed_flush_is_remembered),
+		TRIO_TEST(failed_flush_is_remembered_whichever_ends_first),
+#ifndef SANITIZED
+		cmocka_unit_test(flush_without_memory_fails_once),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

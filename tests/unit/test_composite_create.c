@@ -411,6 +411,47 @@ static void older_image_is_replaced(void **state)
 	io_close(d);
 }
 
+static void other_files_are_not_replaced(void **state)
+{
+	static const struct composite_source s = { .label = "a", .path = "a.img" };
+	struct stat st;
+
+	(void)state;
+	image_pattern("a.img", 4096, 1);
+	image_pattern("notes", 100, 2);
+	fails("notes", &s, 1, -EEXIST, "image notes: is there, and is not of a");
+	image_pattern("disk.img.footer", 100, 3);
+	fails("disk.img", &s, 1, -EEXIST, "disk.img.footer: is there, and is not");
+	assert_int_equal(stat("notes", &st), 0);
+	assert_int_equal(st.st_size, 100);
+	/* An empty one, as mktemp makes it, is no loss. */
+	image_file("disk.img.footer", "", 0);
+	image_file("disk.img", "", 0);
+	create_ok("disk.img", &s, 1);
+	io_close(open_made("disk.img"));
+}
+
+static void writable_file_is_in_one_partition_only(void **state)
+{
+	struct composite_source s[] = {
+		{ .label = "a", .path = "a.img", .writable = true },
+		{ .label = "b", .path = "b.img", .writable = true },
+		{ .label = "c", .path = "./link.img" },
+	};
+
+	(void)state;
+	image_pattern("a.img", 4096, 1);
+	image_pattern("b.img", 4096, 2);
+	assert_int_equal(symlink("a.img", "link.img"), 0);
+	fails("disk.img", s, 3, -EINVAL,
+	      "partition c: ./link.img is the file of partition a, too");
+	s[2].writable = true;
+	fails("disk.img", s, 3, -EINVAL, "so neither may be writable");
+	s[0].writable = s[2].writable = false;
+	create_ok("disk.img", s, 3);
+	io_close(open_made("disk.img"));
+}
+
 /* --- the command line ------------------------------------------------------ */
 
 static void arguments_are_parsed(void **state)
@@ -493,6 +534,8 @@ int main(void)
 		IMAGE_TEST(nothing_is_left_behind_on_failure),
 		IMAGE_TEST(partition_named_like_an_output_is_not_overwritten),
 		IMAGE_TEST(older_image_is_replaced),
+		IMAGE_TEST(other_files_are_not_replaced),
+		IMAGE_TEST(writable_file_is_in_one_partition_only),
 		cmocka_unit_test(arguments_are_parsed),
 		cmocka_unit_test(wrong_arguments_are_refused),
 	};

@@ -148,7 +148,7 @@ static void believed_composite_names_descriptors_only(void **state)
 		image_composite("composite.img", 2, 8192, &part, 1);
 		image_refused(&(struct disk_cfg){ .path = "composite.img",
 						  .read_only = true },
-			      -EPERM, "only format=composite may name", cases[i]);
+			      -EPERM, "without format=composite it may open", cases[i]);
 	}
 }
 

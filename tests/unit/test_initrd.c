@@ -40,7 +40,7 @@ static uint64_t load(uint64_t size)
 	fixture_kernel(&f, &img, sizeof(img));
 	fixture_initrd(&f, size);
 	fixture_load(&f);
-	zero = fixture_at(&f, f.state.arg, sizeof(*zero));
+	zero = fixture_at(&f, f.state.rsi, sizeof(*zero));
 	addr = zero->hdr.ramdisk_image;
 	assert_int_equal(zero->hdr.ramdisk_size, size);
 	assert_int_equal(zero->ext_ramdisk_image, 0);
@@ -73,7 +73,7 @@ static void no_initrd_leaves_the_fields_empty(void **state)
 	(void)state;
 	fixture_kernel(&f, &img, sizeof(img));
 	fixture_load(&f);
-	zero = fixture_at(&f, f.state.arg, sizeof(*zero));
+	zero = fixture_at(&f, f.state.rsi, sizeof(*zero));
 	assert_int_equal(zero->hdr.ramdisk_image, 0);
 	assert_int_equal(zero->hdr.ramdisk_size, 0);
 }
@@ -169,7 +169,7 @@ static void elf_kernel_gets_it_as_a_module(void **state)
 	fixture_kernel(&f, &elf, sizeof(elf));
 	fixture_initrd(&f, 5000);
 	fixture_load(&f);
-	info = fixture_at(&f, f.state.arg, 56);
+	info = fixture_at(&f, f.state.rbx, 56);
 	assert_int_equal(info[3], 1); /* modules */
 	module = fixture_at(&f, info[4], 32);
 	assert_int_equal(module[0], 64 * FIXTURE_MIB - 2 * PAGE);

@@ -139,6 +139,7 @@ static void first_value_may_lack_its_key(void **state)
 		{ "path=a=b", "a=b" },
 		{ "path=\"[\"", "[" },
 		{ "path=[a,[b],\"]\",c]", "[a,[b],\"]\",c]" },
+		{ "path=[\"a\\\"]\\\\\"],ro", "[\"a\\\"]\\\\\"]" },
 	};
 
 	(void)state;
@@ -192,6 +193,7 @@ static void mistakes_are_sentences(void **state)
 		{ "x,id=\"a\"b", "id: \"b\" follows a closing \"" },
 		{ "x,id=[a", "id: [ without its end" },
 		{ "x,id=[a]b", "id: \"b\" follows a closing ]" },
+		{ "x,sub=", "sub: the value is empty" },
 		{ "x,sub=y=q", "sub: y: \"q\" is not a number" },
 		{ "x,sub=[z=1]", "sub: unknown key \"z\" (x, y, s)" },
 		{ "x,foo=1",
@@ -321,7 +323,8 @@ static void help_shows_options_as_they_are_typed(void **state)
 		  .type = OPT_U64,
 		  .arg = "MIB",
 		  .help = "a" },
-		{ .key = "no-rng", .type = OPT_BOOL, .help = "b" },
+		{ .key = "no-rng", .type = OPT_BOOL, .flags = OPT_BARE, .help = "b" },
+		{ .key = "core", .type = OPT_BOOL, .arg = "BOOL", .help = "f" },
 		{ .key = "exit", .type = OPT_U64, .flags = OPT_BARE, .help = "c" },
 		{ .key = "log-level-with-a-very-long-name",
 		  .type = OPT_ENUM,
@@ -333,6 +336,7 @@ static void help_shows_options_as_they_are_typed(void **state)
 	static const char want[] =
 		"-m, --mem MIB            a\n"
 		"    --no-rng             b\n"
+		"    --core BOOL          f\n"
 		"    --exit[=N]           c\n"
 		"    --log-level-with-a-very-long-name stdout|file|sink\n"
 		"                         d (default stdout)\n"

@@ -93,7 +93,7 @@ check 'ELF: entry outside the image' patched "$elf" 24 "$all"
 # xloadflags at 0x236, pref_address at 0x258, init_size at 0x260.
 check 'bzImage: no header' patched "$bzimage" 0x202 'XXXX'
 check 'bzImage: old protocol' patched "$bzimage" 0x206 '\x01\x02'
-check 'bzImage: no 64-bit entry' patched "$bzimage" 0x236 '\0\0'
+check 'bzImage: a zImage' patched "$bzimage" 0x211 '\0'
 check 'bzImage: set-up code longer than the file' patched "$bzimage" 0x1f1 '\xff'
 check 'bzImage: init_size larger than memory' patched "$bzimage" 0x260 '\xff\xff\xff\xff'
 check 'bzImage: address outside memory' patched "$bzimage" 0x258 "$large" 0x234 '\0'
@@ -101,6 +101,14 @@ check 'bzImage: address that overflows' patched "$bzimage" 0x258 "$all" 0x234 '\
 check 'kernel: memory too small' refused 1 "$GUESTS/info.elf" -m 16 "$GUESTS/info.elf"
 check 'bzImage: memory too small' refused 1 "$bzimage" -m 16 "$bzimage"
 check 'command line: too long' refused 1 'command line' -p "$(printf '%5000s' x)" "$bzimage"
+
+# --- firmware ---
+check 'firmware: missing' refused 1 "$dir/none" --bios "$dir/none"
+check 'firmware: empty' refused 1 "$dir/empty" --bios "$dir/empty"
+check 'firmware: too large' refused 1 "$dir/large" --bios "$dir/large"
+check 'firmware: a folder' refused 1 "$dir/folder" --bios "$dir/folder"
+check 'firmware and a kernel' refused 35 '--bios' --bios "$hello" "$hello"
+check 'firmware and an initrd' refused 35 '--initrd' --bios "$hello" -i "$hello"
 
 # --- initrd ---
 check 'initrd: missing' refused 1 "$dir/none" -i "$dir/none" "$hello"

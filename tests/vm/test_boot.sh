@@ -10,6 +10,31 @@ shape() { # IMAGE ENTRY
 		says '^cmdline panic=-1 console=ttyS0 one two three$'
 }
 
+# By firmware: from the reset vector, over a ROM.
+firmware() {
+	vm 64 --debug-exit --bios "$1" -p rom --params three && ! grep '^FAIL' "$dir/out" &&
+		says '^entry linux32$' && says '^cmdline panic=-1 console=ttyS0 rom three$' &&
+		says '^PASS ROM below 1 MiB'
+}
+
+firmware_by_descriptor() {
+	exec 8<"$GUESTS/info.rom"
+	firmware /proc/self/fd/8
+}
+
+# No multiple of the page size: what counts is that its end is at the end.
+odd_firmware() {
+	{ printf odd && cat "$GUESTS/info.rom"; } >"$dir/odd.rom"
+	firmware "$dir/odd.rom"
+}
+
+firmware_memory() { # MIB
+	local kib
+	vm 64 --debug-exit -m "$1" --bios "$GUESTS/info.rom" && ! grep '^FAIL' "$dir/out" || return
+	kib=$(sed -n 's/^ram \([0-9]*\) KiB$/\1/p' "$dir/out")
+	[ "$kib" -ge $(($1 * 1024 - 1024)) ]
+}
+
 seed() {
 	vm 64 --debug-exit "$GUESTS/info.bzImage" && says '^PASS RNG seed' &&
 		says '^PASS set-up header'
@@ -64,10 +89,20 @@ head -c 5000 "$VMM" >"$dir/initrd"
 check 'ELF image by PVH' shape info.elf pvh
 check 'ELF image by the 64-bit protocol' shape info64.elf linux64
 check 'bzImage by the 64-bit protocol' shape info.bzImage linux64
+check 'bzImage by the 32-bit protocol' shape info32.bzImage linux32
+check 'ELF32 image by PVH' shape info32.elf pvh
+check 'ELF32 image by Multiboot' shape multiboot.elf multiboot
+check 'flat image by Multiboot' shape multiboot.bin multiboot
+check 'firmware from the reset vector' firmware "$GUESTS/info.rom"
+check 'firmware by descriptor' firmware_by_descriptor
+check 'firmware of an odd size' odd_firmware
+check 'firmware and 5120 MiB of memory' firmware_memory 5120
 check 'bzImage gets a seed and its own header' seed
 check 'initrd for PVH' initrd info.elf "$dir/initrd"
 check 'initrd for an ELF image by the 64-bit protocol' initrd info64.elf "$dir/initrd"
 check 'initrd for a bzImage' initrd info.bzImage "$dir/initrd"
+check 'initrd for a 32-bit bzImage' initrd info32.bzImage "$dir/initrd"
+check 'initrd as a Multiboot module' initrd multiboot.elf "$dir/initrd"
 check 'kernel and initrd by descriptors' by_descriptors
 for mib in 64 3328 3329 5120; do
 	check "$mib MiB of memory" memory $mib info.elf

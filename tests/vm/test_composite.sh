@@ -113,14 +113,32 @@ believed() { # as a client passes it: descriptors only, and the image read-only
 	vm 1 --block "$dir/fd.img" "$GUESTS/hello.elf"
 	says 'say format=composite or format=raw' "$dir/err" || return
 	vm 1 --block "$dir/fd.img,ro" "$GUESTS/hello.elf"
-	says 'fd.img.header: only format=composite may name other than' "$dir/err" || return
+	says 'wants to open fd.img.header: without format=composite it may open nothing but' "$dir/err" || return
 	rm "$dir/odd.img" "$dir/data.img"
 	vm 64 --debug-exit --block "$dir/fd.img,format=composite" "$GUESTS/hello.elf"
+}
+
+# The image cannot be replaced while something is mounted on it: all stays as it was.
+kept_on_failure() {
+	mkdir -p "$dir/kept" && truncate -s 8K "$dir/kept/a.img" &&
+		(cd "$dir/kept" && "$vmm" create_composite disk.img a:a.img) || return
+	local before
+	before=$(cd "$dir/kept" && sha256sum disk.img*)
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare -rm sh -c 'cd "$1" && mount --bind disk.img disk.img && ! "$2" create_composite disk.img a:a.img b:../more.img' \
+		- "$dir/kept" "$vmm" 2>"$dir/err" || { cat "$dir/err" && return 1; }
+	says 'disk.img: cannot create it: .*busy' "$dir/err" &&
+		[ "$before" = "$(cd "$dir/kept" && sha256sum disk.img*)" ] || { ls -l "$dir/kept" && return 1; }
 }
 
 check 'three partitions: sgdisk and sfdisk find no fault' three
 check 'no partition' empty
 check '128 partitions, and not 129' full
+if unshare -rm true 2>/dev/null; then
+	check 'a composite that cannot be replaced stays as it was' kept_on_failure
+else
+	t_skip 'a composite that cannot be replaced stays as it was' 'the host forbids user namespaces'
+fi
 check 'help' bash -c "'$vmm' create_composite --help | grep -q writable"
 check 'bad arguments' refused 35 'only "writable" can stand there' "$dir/x.img" "a:$dir/odd.img:rw"
 check 'no arguments' refused 35 'no PATH given'

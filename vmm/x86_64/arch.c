@@ -41,6 +41,45 @@ int arch_memory(uint64_t size, struct gmem_range *ret_ranges, struct err *err)
 	return 2;
 }
 
+static struct kvm_slot ram_slot(const struct gmem *mem, uint64_t start, uint64_t end)
+{
+	void *host = gmem_slice(mem, GPA(start), end - start);
+
+	return (struct kvm_slot){ start, end - start, host, false };
+}
+
+static struct kvm_slot rom_slot(const struct boot_rom *rom, uint64_t end, uint64_t len)
+{
+	return (struct kvm_slot){ end - len, len, rom->base + rom->len - len, true };
+}
+
+size_t arch_slots(const struct gmem *mem, const struct boot_rom *rom,
+		  const struct boot_rom *key, struct kvm_slot *ret_slots)
+{
+	const uint64_t low_end = LAYOUT_ROM_LOW + LAYOUT_ROM_LOW_SIZE;
+	uint64_t low = rom->len < LAYOUT_ROM_LOW_SIZE ? rom->len : LAYOUT_ROM_LOW_SIZE;
+	size_t n = 0;
+
+	for (size_t i = 0; i < mem->n_ranges; i++) {
+		uint64_t start = mem->ranges[i].gpa.v;
+		uint64_t end = start + mem->ranges[i].len;
+
+		if (i == 0 && rom->base) {
+			ret_slots[n++] = ram_slot(mem, start, low_end - low);
+			ret_slots[n++] = rom_slot(rom, low_end, low);
+			start = low_end;
+		}
+		if (end > start)
+			ret_slots[n++] = ram_slot(mem, start, end);
+	}
+	if (key->base)
+		ret_slots[n++] = rom_slot(key, LAYOUT_FIRMWARE_KEY + key->len,
+					  key->len);
+	if (rom->base)
+		ret_slots[n++] = rom_slot(rom, LAYOUT_HOLE_END, rom->len);
+	return n;
+}
+
 uint64_t arch_mmio_base(void)
 {
 	return LAYOUT_HOLE;
@@ -148,11 +187,17 @@ static struct kvm_segment segment(uint16_t selector, uint8_t type, bool long_mod
 	};
 }
 
-/* The first CPU starts at the kernel's entry, not at the reset vector. */
+/* With a kernel the first CPU starts at its entry, not at the reset vector. */
 static int set_start(const struct vcpu *v, const struct boot_state *b, struct err *err)
 {
 	bool long_mode = b->mode == BOOT_LONG64;
-	struct kvm_regs regs = { .rip = b->entry, .rflags = 2 };
+	struct kvm_regs regs = {
+		.rip = b->entry,
+		.rflags = 2,
+		.rax = b->rax,
+		.rbx = b->rbx,
+		.rsi = b->rsi,
+	};
 	struct kvm_sregs s;
 
 	if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
@@ -170,9 +215,6 @@ static int set_start(const struct vcpu *v, const struct boot_state *b, struct er
 		s.cr3 = b->page_table;
 		s.cr4 = 1 << 5; /* PAE */
 		s.efer = 1 << 8 | 1 << 10; /* LME, LMA */
-		regs.rsi = b->arg;
-	} else {
-		regs.rbx = b->arg;
 	}
 	if (ioctl(v->fd, KVM_SET_SREGS, &s) < 0 ||
 	    ioctl(v->fd, KVM_SET_REGS, &regs) < 0)
@@ -188,7 +230,7 @@ int arch_vcpu_init(struct arch *a, const struct vcpu *v, const struct boot_state
 	if (r < 0)
 		return r;
 	r = set_msrs(a, v, err);
-	if (r < 0 || v->id != 0)
+	if (r < 0 || v->id != 0 || state->mode == BOOT_RESET)
 		return r;
 	return set_start(v, state, err);
 }

@@ -53,7 +53,7 @@ struct boot_range {
 	uint32_t type;
 };
 struct boot {
-	int entry; /* ENTRY_PVH or ENTRY_LINUX64 */
+	int entry; /* ENTRY_* */
 	uintptr_t info; /* the loader's own structure, as it was handed over */
 	char cmdline[4096];
 	struct boot_range range[BOOT_RANGES];

@@ -1,6 +1,6 @@
 /*
- * What the loader handed over: hvm_start_info (Xen's start_info.h, versions 0 and 1) or
- * the Linux zero page (struct boot_params), both copied into one form.
+ * What the loader handed over: hvm_start_info (Xen's start_info.h, versions 0 and 1),
+ * multiboot_info or the Linux zero page (struct boot_params), copied into one form.
  */
 #include <asm/bootparam.h>
 
@@ -67,6 +67,40 @@ static void boot_read_pvh(const struct hvm_start_info *info)
 	}
 }
 
+struct multiboot_info {
+	uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, modules,
+		module_list;
+	uint32_t symbols[4], memory_map_size, memory_map;
+};
+struct multiboot_module {
+	uint32_t start, end, text, reserved;
+};
+
+static void boot_read_multiboot(const struct multiboot_info *info)
+{
+	uintptr_t at = info->memory_map, end = at + info->memory_map_size;
+
+	if ((info->flags & 0x4d) != 0x4d) {
+		boot.flaw = "multiboot_info lacks a part";
+		return;
+	}
+	boot_cmdline(info->cmdline);
+	if (info->modules) {
+		const struct multiboot_module *m =
+			(const void *)(uintptr_t)info->module_list;
+
+		boot.initrd = m->start;
+		boot.initrd_size = m->end - m->start;
+	}
+	while (at < end) {
+		const uint32_t *word = (const void *)at;
+
+		boot_add_range(word[1] | (uint64_t)word[2] << 32,
+			       word[3] | (uint64_t)word[4] << 32, word[5]);
+		at += 4 + word[0];
+	}
+}
+
 static void boot_read_zero_page(const struct boot_params *zero)
 {
 	if (zero->hdr.boot_flag != 0xaa55 || zero->hdr.header != 0x53726448)
@@ -89,6 +123,8 @@ void boot_read(int entry, uintptr_t info)
 	boot.info = info;
 	if (entry == ENTRY_PVH)
 		boot_read_pvh((const void *)info);
+	else if (entry == ENTRY_MULTIBOOT)
+		boot_read_multiboot((const void *)info);
 	else
 		boot_read_zero_page((const void *)info);
 }

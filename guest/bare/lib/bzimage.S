@@ -38,7 +38,11 @@ header:
 	.long	KERNEL_ALIGNMENT
 	.byte	1			/* relocatable_kernel */
 	.byte	21			/* min_alignment, as a power of two */
-	.word	0x3			/* xloadflags: KERNEL_64, CAN_BE_LOADED_ABOVE_4G */
+#ifdef BARE_32BIT
+	.word	0			/* xloadflags: no 64-bit entry */
+#else
+	.word	0x3			/* KERNEL_64, CAN_BE_LOADED_ABOVE_4G */
+#endif
 	.long	2047			/* cmdline_size */
 	.long	0			/* hardware_subarch */
 	.quad	0			/* hardware_subarch_data */

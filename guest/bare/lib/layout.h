@@ -3,6 +3,8 @@
 
 #define ENTRY_PVH 1
 #define ENTRY_LINUX64 2
+#define ENTRY_LINUX32 3
+#define ENTRY_MULTIBOOT 4
 
 #define SEL_CODE64 0x08
 #define SEL_DATA 0x10

@@ -1,8 +1,8 @@
 /*
  * Where a guest begins: the PVH entry (32-bit protected mode, ebx = hvm_start_info;
- * Xen's pvh.h), and the 64-bit entry of the Linux boot protocol (rsi = zero page;
- * Documentation/arch/x86/boot.rst, "64-bit boot protocol"), which a bzImage must have
- * 0x200 bytes behind its load address. Then page tables, descriptor tables and the
+ * Xen's pvh.h), Multiboot's (ebx = multiboot_info), and the two of the Linux boot
+ * protocol (esi = zero page; Documentation/arch/x86/boot.rst), of which a bzImage must
+ * have the 32-bit one at its load address and the 64-bit one 0x200 bytes behind. Then page tables, descriptor tables and the
  * stubs of the interrupt vectors.
  *
  * The tables are data, not code: filling them would cost thousands of instructions.
@@ -13,8 +13,10 @@
 	.globl	image_start
 image_start:
 	.code32
-0:	hlt				/* the 32-bit entry of a bzImage: not used */
-	jmp	0b
+	.globl	entry_linux32
+entry_linux32:
+	mov	$ENTRY_LINUX32, %edi
+	jmp	enter_long
 	.org	0x200
 
 	.code64
@@ -43,8 +45,16 @@ entry_linux64:
 
 	.text
 	.code32
+	.globl	entry_multiboot
+entry_multiboot:
+	mov	%ebx, %esi
+	mov	$ENTRY_MULTIBOOT, %edi
+	jmp	enter_long
 	.globl	entry_pvh
 entry_pvh:
+	mov	%ebx, %esi
+	mov	$ENTRY_PVH, %edi
+enter_long:
 	cli
 	cld
 	lgdt	gdt_pointer
@@ -63,8 +73,7 @@ entry_pvh:
 	ljmp	$SEL_CODE64, $1f
 	.code64
 1:	mov	$stack_top, %rsp
-	mov	$ENTRY_PVH, %edi
-	mov	%ebx, %esi
+	mov	%esi, %esi		/* what is above is undefined after the switch */
 
 enter:	mov	$SEL_DATA, %eax
 	mov	%eax, %ds

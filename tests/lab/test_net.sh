@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Debian's network driver over a tap, in a network namespace of the test's own.
+set -euo pipefail
+[ "${NETNS-}" = own ] || NETNS=own exec unshare -n bash "$0"
+. tests/lab/guest.sh
+cloud=$(kernel cloud)
+head -c 8M /dev/urandom >"$dir/data"
+# nc ends when either side does, so the side that listens needs a stdin that does not end.
+mkfifo "$dir/open"
+exec 8<>"$dir/open"
+sum=$(sha256sum <"$dir/data" | cut -d' ' -f1)
+
+job='ip addr add 10.0.2.2/24 dev eth0; ip link set eth0 up
+echo "address $(cat /sys/class/net/eth0/address) features $(cat /sys/class/net/eth0/device/features)"
+until ping -c 1 -W 1 10.0.2.1 >/dev/null; do sleep 1; done; ping -c 3 -s 4000 10.0.2.1
+mkfifo /tmp/open; exec 3<>/tmp/open; nc 10.0.2.1 5000 <&3 >/tmp/data; sha256sum /tmp/data; nc 10.0.2.1 5001 </tmp/data; cat /proc/interrupts'
+
+# counter N: a column of the tap's line in /proc/net/dev: 1 and 2 are bytes and packets
+# that the guest has sent, 9 and 10 those that it has got.
+counter() { sed -n 's/^ *vmtap: *//p' /proc/net/dev | awk -v n="$1" '{ print $n }'; }
+
+averages() { echo "sent $(($(counter 1) / $(counter 2))) got $(($(counter 9) / $(counter 10))) bytes a packet"; }
+
+# streams NET-OPTIONS OPTION...: boots, with the console in $dir/out.
+streams() {
+	local options=$1 pid status=0 got
+	shift
+	busybox nc -l -p 5000 <"$dir/data" >/dev/null &
+	busybox nc -l -p 5001 <&8 >"$dir/back" &
+	got=$!
+	"$vmm" run --timeout 300 -m 256 -p quiet -i "$(initrd drivers "$job")" "$@" \
+		--net "tap-name=vmtap,mac=02:00:00:00:00:42,$options" "$cloud/vmlinuz" \
+		>"$dir/out" 2>"$dir/err" </dev/null &
+	pid=$!
+	until busybox ip link show vmtap >/dev/null 2>&1; do sleep 0.2; done
+	busybox ip addr add 10.0.2.1/24 dev vmtap && busybox ip link set vmtap up
+	# Before the tap goes away with vmm.
+	wait $got; averages >"$dir/averages"
+	pgrep '^vhost-' >"$dir/vhost"
+	wait $pid || status=$?
+	[ $status = 0 ] && said 'GUEST-EXIT 0' && return
+	tail "$dir/out" "$dir/err"
+	return 1
+}
+
+pings() { said '3 packets transmitted, 3 packets received'; }
+streamed() { said "$sum" && [ "$(sha256sum <"$dir/back" | cut -d' ' -f1)" = "$sum" ]; }
+# More than fits a frame.
+large() { cat "$dir/averages" && awk '{ ok = $2 > 2000 && $4 > 2000 } END { exit !ok }' "$dir/averages"; }
+# Checksums and segmentation both ways, merged buffers: bits 0, 1, 7, 8, 11, 12, 15.
+features() { grep -E 'address 02:00:00:00:00:42 features 11...1.11..11..1' "$dir/out"; }
+
+for vhost in off on; do
+	[ $vhost = off ] || modprobe vhost_net
+	check "vhost-net=$vhost: a guest boots with a network" streams vhost-net=$vhost -c 2
+	check "vhost-net=$vhost: ping" pings
+	check "vhost-net=$vhost: a TCP stream each way, byte for byte" streamed
+	check "vhost-net=$vhost: offloads are agreed on" features
+	check "vhost-net=$vhost: packets cross the tap unsegmented" large
+done
+check 'the kernel moves the packets, with vhost-net=on' test -s "$dir/vhost"
+check 'without MSI-X (pci=nomsi), vhost-net=off' streams vhost-net=off -p pci=nomsi
+check 'without MSI-X, a TCP stream each way' streamed
+check 'without MSI-X (pci=nomsi), vhost-net=on' streams vhost-net=on -p pci=nomsi
+check 'without MSI-X, a TCP stream each way, vhost-net=on' streamed
+t_done

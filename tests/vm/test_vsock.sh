@@ -1,0 +1,124 @@
+#!/bin/bash
+# vsock in user space: a guest connects to Unix sockets, and clients to the guest.
+# shellcheck source=tests/vm/vm.sh
+. "$(dirname "$0")/vm.sh"
+
+sock=$dir/vsock
+vsock=(--vsock "cid=42,backend=unix,path=$sock")
+mib=1048576
+
+# server: sends back what the guest sends to port 52.
+server() {
+	socat "UNIX-LISTEN:${sock}_52,fork" PIPE &
+	server=$!
+	until [ -S "${sock}_52" ]; do sleep 0.05; done
+}
+
+with_server() {
+	server
+	"$@"
+	local status=$?
+	kill "$server"
+	wait "$server" 2>/dev/null
+	return $status
+}
+
+gone() { [ ! -e "$sock" ] || { echo "$sock is still there" && return 1; }; }
+
+cid() { guest vsock "${vsock[@]}" -p refused=99 && says '^hello from cid 42$' && gone; }
+
+# client INPUT OUTPUT: one client of the guest's port 7.
+client() {
+	{ echo 'CONNECT 7' && cat "$1"; } | socat -t 20 - "UNIX-CONNECT:$sock" >"$2"
+}
+
+listening() {
+	in_background --debug-exit "${vsock[@]}" "$@" "$GUESTS/vsock.elf" || return
+	until grep -q '^listening' "$dir/out"; do sleep 0.05; done
+}
+
+# What the clients sent comes back behind the answer, which counts host ports.
+clients() { # COUNT BYTES
+	local i status=0
+	listening -p "listen=7 count=$1"
+	head -c "$2" /dev/urandom >"$dir/data"
+	for ((i = 0; i < $1; i++)); do
+		client "$dir/data" "$dir/back"
+		{ echo "OK $(((1 << 30) + i))" && cat "$dir/data"; } | cmp - "$dir/back" || break
+	done
+	wait "$pid"
+	[ $? = 64 ] && [ $i = "$1" ] && gone && return
+	cat "$dir/out" "$dir/err"
+	return 1
+}
+
+# A second VM must not take the first one's socket away.
+in_use() {
+	listening -p 'listen=7'
+	vm 1 --debug-exit "${vsock[@]}" "$GUESTS/vsock.elf" && says "$sock: is in use" "$dir/err"
+	local status=$?
+	[ -S "$sock" ] || status=1
+	kill "$pid"
+	ended "$pid" 5 && gone && return $status
+}
+
+killed() {
+	listening -p 'listen=7'
+	kill -KILL "$pid"
+	ended "$pid" 5
+	for ((i = 0; i < 100; i++)); do
+		gone >/dev/null && return
+		sleep 0.05
+	done
+	gone
+}
+
+# The broker keeps its channel and the name that it will remove, and can only connect.
+confined() {
+	local broker status
+	listening -p 'listen=7'
+	broker=$(pgrep -P "$pid" vmm-broker)
+	status=/proc/$broker/status
+	ls -l "/proc/$broker/fd" && grep -E '^(Seccomp|NoNewPrivs|Cap(Eff|Prm)):' "$status"
+	[ "$(ls "/proc/$broker/fd" | wc -l)" = 2 ] && grep -q '^Seccomp:.2$' "$status" &&
+		grep -q '^NoNewPrivs:.1$' "$status" &&
+		grep -qE '^CapEff:.000000000000000[02]$' "$status"
+	status=$?
+	kill "$pid"
+	ended "$pid" 5 && ended "$broker" 5 && return $status
+}
+
+relative() {
+	local vmm
+	vmm=$(realpath "$VMM")
+	cd "$dir" && "$vmm" run --timeout 30 --debug-exit --vsock 42,backend=unix,path=vsock \
+		-p 'connect=52 bytes=100' "$OLDPWD/$GUESTS/vsock.elf" >out 2>err
+	[ $? = 64 ] || { cat out err && return 1; }
+}
+
+# Listens, and becomes vmm.
+inherited() {
+	perl -MSocket -MFcntl -e 'socket(S, AF_UNIX, SOCK_STREAM, 0) && bind(S, sockaddr_un(shift)) &&
+		listen(S, 8) && fcntl(S, F_SETFD, 0) or die $!;
+		$n = fileno(S); exec map { s/FD/$n/r } @ARGV' "$sock" \
+		"$VMM" run --timeout 30 --debug-exit --vsock 42,backend=unix,path=/proc/self/fd/FD \
+		-p connect=52 "$GUESTS/vsock.elf" >"$dir/out" 2>"$dir/err"
+	[ $? = 64 ] || { cat "$dir/out" "$dir/err" && return 1; }
+	[ -S "$sock" ] && rm "$sock" # it is not vmm's to remove
+}
+
+check 'the guest has its CID, and a port where nobody listens refuses' cid
+check 'the guest connects, 1 MiB goes and comes back' \
+	with_server guest vsock "${vsock[@]}" -p "connect=52 bytes=$mib"
+check 'a hundred short connections of the guest' \
+	with_server guest vsock "${vsock[@]}" -p 'connect=52 count=100'
+check 'the same without the jail' \
+	with_server guest vsock --disable-sandbox "${vsock[@]}" -p 'connect=52 bytes=5000 count=3'
+check 'a client connects, 1 MiB goes and comes back' clients 1 $mib
+check 'twenty clients, one after the other' clients 20 1000
+check 'a relative path' with_server relative
+check 'an inherited socket' with_server inherited
+check 'a socket that is in use stays' in_use
+check 'the socket goes when vmm is killed' killed
+check 'the broker is confined' confined
+t_done
