@@ -53,6 +53,9 @@ static void pause_devices(struct machine *m)
 
 	if (how == DEV_RUNS && m->debugged)
 		how = DEV_STILL;
+	if (how == m->told)
+		return;
+	m->told = how;
 	for (size_t i = 0; i < m->n_devices; i++) {
 		struct device *dev = m->devices[i].dev;
 

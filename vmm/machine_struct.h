@@ -62,7 +62,8 @@ struct machine {
 	int proc_fd; /* the host's /proc, until every vCPU knows its IDs; -1 */
 	unsigned n_known; /* atomic: those that do */
 	uint64_t started_ms;
-	enum dev_pause pause;
+	enum dev_pause pause,
+		told; /* as the control socket wants it; as devices have it */
 	bool debugged; /* gdb keeps the guest still */
 
 	pthread_mutex_t end_lock; /* all below */

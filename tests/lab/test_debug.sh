@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What developers of kernels need, with Debian's own: a crash dump of a panic, and gdb on
 # a running guest. (Breakpoints are shown in the vm tier: this lab's CPU reports none.)
+# shellcheck disable=SC2016 # variables of gdb
 set -euo pipefail
 . tests/lab/guest.sh
 cloud=$(kernel cloud)

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Debian's gdb at the debugger's door: break- and watchpoints, steps, interrupts, several
 # vCPUs, and that the guest goes on as if nothing had been when gdb leaves.
+# shellcheck disable=SC2016 # variables of gdb
 # shellcheck source=tests/vm/vm.sh
 . "$(dirname "$0")/vm.sh"
 
@@ -138,6 +139,13 @@ by_port() {
 	gives 68
 }
 
+# A guest that stands still cannot feed it: here for longer than it waits.
+watchdog_waits() {
+	debugged --watchdog -p 'count=500 feeds=2 end=stop' "$GUESTS/watchdog.elf" || return
+	gdb_runs "$GUESTS/watchdog.elf" 'hbreak feed' 'continue' 'shell sleep 2' 'delete' 'continue'
+	gives 64 && told '^Breakpoint 1, feed'
+}
+
 time_limit() {
 	"$VMM" run --timeout 1 --gdb "$dir/limit.sock" "$hello" >"$dir/out" 2>"$dir/err"
 	[ $? = 37 ] && [ ! -s "$dir/out" ]
@@ -178,6 +186,7 @@ check 'a second gdb attaches to a running guest' attaches_later
 check 'the guest goes on when gdb dies' gdb_dies
 check 'a fifth breakpoint is refused' four_points
 check 'memory is read and written, or not there' memory
+check 'a watchdog stands still with its guest' watchdog_waits
 check 'by a TCP port' by_port
 check 'a door that cannot be made is an error' refuses
 check 'the socket is its owner'"'"'s, and a stale one is replaced' socket_of_its_own
