@@ -1,6 +1,6 @@
 /*
- * The attacks' frame. Words: attack=NAME|all, dev=blk|rng|con|balloon|net|vsock (the device
- * to attack). One line an attack: PASS if the device works again after it.
+ * The attacks' frame. Words: attack=NAME|all, dev=blk|rng|con|balloon|net|vsock (the
+ * device to attack). One line an attack: PASS if the device works again after it.
  */
 #include <linux/virtio_blk.h>
 #include <linux/virtio_vsock.h>
