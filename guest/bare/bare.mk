@@ -89,4 +89,13 @@ $(BARE_OUT)/info.rom: $(BARE)/lib/rom.S $(BARE)/lib/rom.ld $(BARE_OBJ)/info.bin
 		-o $(BARE_OBJ)/rom.elf $<
 	$(Q)$(OBJCOPY) -O binary $(BARE_OBJ)/rom.elf $@
 
+# What bootloaders start: small, with a linker script of its own.
+guests: $(BARE_OUT)/payload.bzImage
+$(BARE_OUT)/payload.bzImage: $(call BARE_OBJS,$(BARE)/payload/*.[cS]) $(BARE)/payload/payload.ld
+	$(call say,LD,$@)
+	$(Q)$(CC) -nostdlib -static -T $(BARE)/payload/payload.ld \
+		-Wl,--build-id=none,--no-warn-rwx-segments \
+		-o $(BARE_OBJ)/payload.elf $(filter %.o,$^)
+	$(Q)$(OBJCOPY) -O binary $(BARE_OBJ)/payload.elf $@
+
 -include $(wildcard $(BARE_OBJ)/*.d $(BARE_OBJ)/*/*.d)

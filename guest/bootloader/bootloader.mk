@@ -8,7 +8,7 @@ BOOTLOADER_OBJ := $(BARE_OUT)/obj/bootloader
 BOOTLOADER_ADDRESS := 0x100000
 
 # What the verification needs of BearSSL, from Debian's source package.
-BEARSSL_FILES := rsa/rsa_i31_pkcs1_vrfy rsa/rsa_i31_pub rsa/rsa_pkcs1_sig_unpad \
+BEARSSL_FILES := rsa/rsa_i62_pkcs1_vrfy rsa/rsa_i62_pub rsa/rsa_pkcs1_sig_unpad int/i62_modpow2 \
 	$(addprefix int/i31_,add bitlen decmod decode decred encode fmont iszero modpow modpow2 \
 	montmul mulacc muladd ninv31 reduce rshift sub tmont) int/i32_div32 \
 	hash/sha2small hash/sha2big hash/dig_oid \
@@ -30,7 +30,7 @@ $(BOOTLOADER_OBJ)/%.c.o: $(BOOTLOADER)/%.c $(BOOTLOADER)/bootloader.mk $(BEARSSL
 	$(Q)$(CC) $(BOOTLOADER_CFLAGS) -MMD -MP -c -o $@ $<
 $(BOOTLOADER_OBJ)/bearssl/%.o: $(BEARSSL_STAMP) $(BOOTLOADER)/bootloader.mk
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BARE_CFLAGS) -w -Os -isystem $</inc -I$</src -c -o $@ $</src/$*.c
+	$(Q)$(CC) $(BARE_CFLAGS) -w -isystem $</inc -I$</src -c -o $@ $</src/$*.c
 $(BOOTLOADER_OBJ)/start_linux.S.o: $(BOOTLOADER)/start_linux.S $(BOOTLOADER_KEY) FORCE
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BARE_CFLAGS) $(if $(BOOTLOADER_KEY),-DBOOTLOADER_KEY='"$(BOOTLOADER_KEY)"') \
@@ -66,7 +66,7 @@ $(BOOTLOADER_HOST): $(BOOTLOADER_HOST_OBJS)
 	$(Q)ar rcs $@ $^
 
 # What signs in tests.
-BEARSSL_TEST_FILES := rsa/rsa_i31_pkcs1_sign rsa/rsa_i31_priv rsa/rsa_pkcs1_sig_pad \
+BEARSSL_TEST_FILES := rsa/rsa_i31_pub rsa/rsa_i31_pkcs1_sign rsa/rsa_i31_priv rsa/rsa_pkcs1_sig_pad \
 	rsa/rsa_i31_keygen rsa/rsa_i31_keygen_inner rand/hmac_drbg mac/hmac mac/hmac_ct \
 	int/i31_moddiv codec/enc32le codec/dec32le
 BOOTLOADER_RIG := $(BUILD)/obj/tests/unit/bootloader_rig.o \

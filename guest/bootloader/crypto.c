@@ -53,7 +53,7 @@ bool rsa_verify(const uint8_t *n, size_t len, enum hash_alg alg, const uint8_t *
 	if (len > sizeof(modulus))
 		return false;
 	memcpy(modulus, n, len);
-	return br_rsa_i31_pkcs1_vrfy(sig, len,
+	return br_rsa_i62_pkcs1_vrfy(sig, len,
 				     alg == HASH_SHA256 ? BR_HASH_OID_SHA256
 							: BR_HASH_OID_SHA512,
 				     hash_size(alg), &key, found) &&

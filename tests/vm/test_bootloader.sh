@@ -60,10 +60,9 @@ flip() {
 
 good() {
 	disk && boots 64 --bios-key "path=$dir/key,rollback-index=5" -p host=1 &&
-		! grep '^FAIL' "$dir/out" && says '^bootloader: starting slot _a$' &&
-		says '^entry linux64$' &&
-		says '^cmdline panic=-1 .*host=1 .*of=boot .*slot_suffix=_a .*state=green' &&
-		[ ! -s "$dir/failure" ]
+		says '^bootloader: starting slot _a$' &&
+		says '^payload: panic=-1 .*host=1 .*of=boot .*slot_suffix=_a .*state=green' &&
+		says '^initrd: 8 bytes: ramdisk$' && [ ! -s "$dir/failure" ]
 }
 
 # The best slot is broken: the other one starts, with one try less, and that is written.
@@ -71,6 +70,23 @@ falls_back() {
 	disk && boots 64 --bios-key "path=$dir/key" && says 'BOOTLOADER_BAD_HASH' &&
 		says '^bootloader: starting slot _b$' && says 'slot_suffix=_b' &&
 		[ "$(od -An -tx1 -j 2060 -N 4 "$p/misc")" = ' 00 00 1e 00' ]
+}
+
+# Kernel, generic ramdisk and vendor ramdisk in partitions of their own.
+version_4() {
+	"$avb" boot "$p/boot_a" --version 4 --kernel "$GUESTS/payload.bzImage" &&
+		"$avb" init_boot "$p/init_boot_a" --ramdisk "$dir/ramdisk" &&
+		echo 'vendor.key = "value"' >"$dir/config" && echo vendor >"$dir/vendor" &&
+		"$avb" vendor_boot "$p/vendor_boot_a" --ramdisk "$dir/vendor" --bootconfig "$dir/config" \
+			--cmdline of=vendor &&
+		sign a --hash "init_boot=$p/init_boot_a" --hash "vendor_boot=$p/vendor_boot_a"
+}
+
+bootconfig() {
+	disk && boots 64 --bios-key "$dir/key" && says '^PASS bootconfig' &&
+		says '^payload: .*of=vendor.* bootconfig$' &&
+		says '^vendor.key = "value"' && says '^androidboot.slot_suffix="_a"$' &&
+		says '^androidboot.vbmeta.digest="[0-9a-f]{64}"$' && says '^initrd: [0-9]* bytes: vendor'
 }
 
 bad_gpt() {
@@ -86,13 +102,13 @@ bad_gpt() {
 openssl genrsa -out "$dir/key.pem" 2048 2>"$dir/log" && "$avb" key "$dir/key.pem" "$dir/key" &&
 	openssl genrsa -out "$dir/other.pem" 2048 2>"$dir/log" && "$avb" key "$dir/other.pem" "$dir/other" &&
 	echo ramdisk >"$dir/ramdisk" &&
-	"$avb" boot "$p/boot_a" --version 2 --kernel "$GUESTS/info.bzImage" --ramdisk "$dir/ramdisk" \
+	"$avb" boot "$p/boot_a" --version 2 --kernel "$GUESTS/payload.bzImage" --ramdisk "$dir/ramdisk" \
 		--cmdline 'of=boot' && sign a && "$avb" misc "$p/misc" 15,0,1 &&
 	head -c 4096 /dev/urandom >"$p/super" && head -c 8192 /dev/urandom >"$p/userdata" ||
 	{ cat "$dir/log"; echo 'Bail out! the disk cannot be made'; exit 1; }
 
 check 'signed disk of five partitions boots' good
-check 'flipped bit in the kernel' with 'flip boot_a 30000' -- refuses BOOTLOADER_BAD_HASH
+check 'flipped bit in the kernel' with 'flip boot_a 5200' -- refuses BOOTLOADER_BAD_HASH
 check 'flipped bit in the ramdisk' with 'flip boot_a $(($(stat -c %s "$p/boot_a") - 4096))' -- \
 	refuses BOOTLOADER_BAD_HASH
 check 'flipped bit in vbmeta' with 'flip vbmeta_a 600' -- refuses BOOTLOADER_BAD_SIGNATURE
@@ -100,11 +116,12 @@ check 'flipped bit in the signature' with 'flip vbmeta_a 300' -- refuses BOOTLOA
 check 'another key' with 'sign a --key "$dir/other.pem"' -- refuses PVM_FIRMWARE_PUBLIC_KEY_MISMATCH
 check 'no key' no_key
 check 'older image' with 'sign a --rollback-index 4' -- refuses BOOTLOADER_ROLLBACK
-check 'truncated partition' with 'truncate -s 16384 "$p/boot_a"' -- refuses BOOTLOADER_TRUNCATED
+check 'truncated partition' with 'truncate -s 8192 "$p/boot_a"' -- refuses BOOTLOADER_TRUNCATED
 check 'missing partition' with 'mv "$p/boot_a" "$p/boot_b"' -- refuses BOOTLOADER_MISSING_PARTITION
 check 'sums of both partition tables wrong' bad_gpt
 check 'no disk' eval 'vm 1 --bios "$rom" && says BOOTLOADER_NO_DISK'
 check 'broken slot falls back, and that is recorded' with \
-	'cp "$p/boot_a" "$p/boot_b"' 'sign b' 'flip boot_a 30000' \
+	'cp "$p/boot_a" "$p/boot_b"' 'sign b' 'flip boot_a 5200' \
 	'"$avb" misc "$p/misc" 15,0,1 14,2,0' -- falls_back
+check 'version 4: three ramdisks and a bootconfig' with version_4 -- bootconfig
 t_done
