@@ -1,5 +1,5 @@
-# A page of "make bench": sockets between guest and host, vmm beside QEMU, in one run in
-# the lab, whose clock counts instructions. See tests/bench/run.
+# A page of "make bench": sockets between guest and host, vmm beside QEMU, in the lab.
+# See tests/bench/run.
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -45,7 +45,7 @@ fi
 
 echo
 echo "vsock by the host's vhost-vsock, in the lab; $rounds rounds in turn."
-tests/lab/run --icount --timeout 280 -- bash tests/bench/page_vsock.sh measure >"$out"
+tests/lab/run --timeout 280 -- bash tests/bench/page_vsock.sh measure >"$out"
 tests/bench/table "$out" "to a guest with Debian's kernel" \
 	"echo, us=echo_us:median" "x paired=echo_us:xpaired:2" \
 	"short, us=short_us:median" "x paired=short_us:xpaired:2" \
@@ -54,7 +54,7 @@ cat <<'EOF'
 
 echo: 64 bytes to the guest and back. short: connect, 4 bytes to and fro, close. send,
 recv: MiB/s to and from the guest, 64 KiB at a time, checked at both ends. x: how many
-times QEMU's. The clock counts instructions of the emulated host, one processor for the
-guest, its VMM and the host's kernel: compare these numbers with each other only.
+times QEMU's. One emulated processor serves both guests, their VMMs and the host's
+kernel, and its speed varies: believe the ratios of rounds, and only those.
 EOF
 echo "Every sample: $out"

@@ -138,22 +138,25 @@ check 'the rebooted guest is reached' both 42 short 20
 # vsock_test HOST GUEST: the kernel's own test, the host as client or server. Its control
 # channel is TCP, for which the relays make a way.
 vsock_test() {
-	local control=(--control-host=127.0.0.1 --control-port=7000) status=0
+	local control=(--control-host=127.0.0.1 --control-port=7000) status=0 relays=()
 	if [ "$1" = client ]; then
 		there 42 /vsock relay 0 7000 >"$dir/relay1" &
+		relays+=($!)
 		here relay 42 7000 >"$dir/relay2" &
 	else
 		here relay 0 7000 >"$dir/relay1" &
+		relays+=($!)
 		there 42 /vsock relay 2 7000 >"$dir/relay2" &
 	fi
+	relays+=($!)
 	for relay in 1 2; do
 		until grep -q . "$dir/relay$relay"; do sleep 0.2; done
 	done
 	there 42 /vsock_test "${control[@]}" "--mode=$2" --peer-cid=2 >"$dir/guest" 2>&1 &
 	timeout 300 "$kernel_test" "${control[@]}" "--mode=$1" --peer-cid=42 >"$dir/host" 2>&1 &&
 		wait $! || status=$?
-	cat "$dir/host" "$dir/guest"
-	jobs -p | xargs -r kill 2>/dev/null || :
+	kill $! "${relays[@]}" 2>/dev/null || :
+	[ $status = 0 ] || cat "$dir"/{relay1,relay2,host,guest}
 	return $status
 }
 for host in client server; do
