@@ -68,7 +68,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 BENCHES := $(BUILD)/bench/preload.so \
 	$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %/preload.c,$(BENCH_SRC)))
 
-.PHONY: all help run test test-unit test-vm test-lab test-programs bench fuzz install \
+.PHONY: all help run test test-unit test-vm test-lab test-programs bench fuzz soak install \
 	format lint lint-format lint-arrows clean guests bench-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -80,6 +80,7 @@ help:
 	@echo 'make run          boot a demo guest'
 	@echo 'make test         all tests; test-unit, test-vm, test-lab: one tier'
 	@echo 'make bench        start-up time and counts beside a floor and QEMU'
+	@echo 'make soak         the long variants of tests in the lab'
 	@echo 'make fuzz TIME=S  run every fuzz target for S seconds (default $(TIME))'
 	@echo 'make install      into DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
 	@echo 'make format lint clean'
@@ -158,15 +159,16 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers fio vsock)
-MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button evdev ext4
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock)
+MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button evdev ext4 pvpanic-pci
+MODULES_standard := i6300esb
 MODULES_vsock := virtio_pci vmw_vsock_virtio_transport
 FILES_vsock := vsock=$(BUILD)/lab/vsock-agent:755
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	@tests/setup run
 	$(call say,GUEST,$@)
 	@mkdir -p $(@D)
-	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel cloud)" \
+	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel $(or $(filter standard,$*),cloud))" \
 		$(addprefix -m ,$(MODULES_$*)) $(addprefix -f ,$(FILES_$*))
 $(BUILD)/lab/vsock: $(BUILD)/lab/vsock-agent
 # For guests, too, so it is a program that needs nothing.
@@ -180,8 +182,14 @@ $(BUILD)/lab/fio: tests/lab/tools
 	@tests/setup test
 	$(call say,GUEST,$@)
 	$(Q)rm -rf $@ && $< $@
+# The kernel's own test; without it, one test is skipped and tells why.
+$(BUILD)/lab/vsock_test: guest/linux/vsock_test | $(BUILD)/setup
+	$(call say,GUEST,$@)
+	@mkdir -p $(@D)
+	$(Q)guest/linux/vsock_test $@ 2>$@.why || cat $@.why
+LAB_PROGRAMS := $(BUILD)/lab/vsock_test
 
-test: all guests $(BUILD)/tests/kvm-probe $(LAB_IMAGES)
+test: all guests $(BUILD)/tests/kvm-probe $(LAB_IMAGES) $(LAB_PROGRAMS)
 	@tests/setup test
 	@$(MAKE) --no-print-directory test-programs
 	@tests/run all
@@ -192,9 +200,13 @@ test-unit:
 test-vm: all guests
 	@tests/setup test
 	@tests/run vm
-test-lab: all $(LAB_IMAGES) $(BUILD)/tests/unit/test_block_device
+test-lab: all guests $(LAB_IMAGES) $(LAB_PROGRAMS) $(BUILD)/tests/unit/test_block_device
 	@tests/setup test
 	@tests/run lab
+# More of the same, of the tests that know SOAK.
+soak: all guests $(LAB_IMAGES) $(LAB_PROGRAMS)
+	@tests/setup test
+	@SOAK=1 tests/run lab test_vsock test_vsock_unix
 
 $(BUILD)/bench/launch: $(call obj,$(wildcard tests/bench/launch/*.c))
 $(BUILD)/obj/tests/bench/preload.o: EXTRA_CFLAGS = -fPIC
@@ -210,7 +222,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)
 bench-programs: $(BENCHES)
-bench: all guests bench-programs
+bench: all guests bench-programs $(BUILD)/lab/vsock
 	@tests/setup bench
 	@tests/bench/run
 

@@ -49,6 +49,8 @@ enum vm_end {
 	VM_END_TIMEOUT,
 	VM_END_KILLED, /* the host ended it without asking the guest */
 	VM_END_DEBUG_EXIT, /* detail: the value written, 0 to 63 */
+	VM_END_BOOTLOADER, /* firmware refused to boot; detail: why, see vmm/failure.h
+			    */
 	VM_END_ERROR, /* the machine itself failed */
 };
 

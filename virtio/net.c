@@ -82,6 +82,26 @@ static void net_stop(struct virtio_dev *v)
 	tap_set_offloads(n->tap, 0);
 }
 
+/* The kernel keeps its place in the rings. */
+static void net_suspend(struct virtio_dev *v)
+{
+	const struct net *n = (struct net *)v;
+
+	if (n->has_vhost)
+		(void)set_backends(n, -1, NULL);
+}
+
+static void net_resume(struct virtio_dev *v)
+{
+	struct net *n = (struct net *)v;
+	struct err err;
+
+	if (!n->has_vhost)
+		net_io_resume(n);
+	else if (set_backends(n, n->tap, &err) < 0)
+		virtio_broken(v, err.msg);
+}
+
 static void net_rewire(struct virtio_dev *v, unsigned q)
 {
 	struct net *n = (struct net *)v;
@@ -96,6 +116,8 @@ static const struct virtio_ops net_ops = {
 	.start = net_start,
 	.kick = net_io_kick,
 	.stop = net_stop,
+	.suspend = net_suspend,
+	.resume = net_resume,
 	.rewire = net_rewire,
 };
 
@@ -297,5 +319,6 @@ const struct dev_class virtio_net_class = {
 	.read = virtio_read,
 	.write = virtio_write,
 	.reset = virtio_reset,
+	.pause = virtio_pause,
 	.free = net_free,
 };

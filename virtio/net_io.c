@@ -226,6 +226,11 @@ void net_io_start(struct net *n)
 	n->tx_waits = false;
 }
 
+void net_io_resume(struct net *n)
+{
+	watch_tap(n);
+}
+
 void net_io_kick(struct virtio_dev *v, unsigned q)
 {
 	struct net *n = (struct net *)v;

@@ -60,6 +60,9 @@ struct net {
 /* A start of the driver's: forget all packets. */
 void net_io_start(struct net *n);
 
+/* After a while of not running: look at the tap again. */
+void net_io_resume(struct net *n);
+
 /* There are buffers in queue @q; the ops' kick. */
 void net_io_kick(struct virtio_dev *v, unsigned q);
 

@@ -63,7 +63,7 @@ void virtio_broken(struct virtio_dev *v, const char *why)
 	struct virtio_transport *t = v->transport;
 
 	log_guest(&t->broke, v->dev.host->name, "%s; the device needs a reset", why);
-	v->running = v->suspended = false;
+	v->running = v->suspended = v->resuming = false;
 	for (unsigned i = 0; i < v->n_queues; i++)
 		v->queues[i].broken = true;
 	__atomic_store_n(&t->needs_reset, true, __ATOMIC_RELEASE);
@@ -82,6 +82,22 @@ void virtio_config_changed(struct virtio_dev *v)
 
 /* --- start, kick, stop ----------------------------------------------------- */
 
+/* Somebody else looks at these queues. */
+static void kick_others(const struct virtio_dev *v)
+{
+	for (unsigned i = 0; i < v->n_queues; i++)
+		if (v->kick_fds[i] != v->kick_fd)
+			(void)eventfd_write(v->kick_fds[i], 1);
+}
+
+static void resume(struct virtio_dev *v)
+{
+	v->resuming = false;
+	if (v->ops->resume)
+		v->ops->resume(v);
+	kick_others(v);
+}
+
 /* A kick: the thread of host->loop. */
 static void on_kick(void *arg, uint32_t events)
 {
@@ -89,6 +105,8 @@ static void on_kick(void *arg, uint32_t events)
 	AUTO_LOCK(&v->io_lock);
 
 	(void)events;
+	if (v->resuming)
+		resume(v);
 	/* A kick may break the device, which ends the loop. */
 	for (unsigned i = 0; i < v->n_queues && v->running; i++) {
 		if (v->kick_fds[i] == v->kick_fd && vq_pending(&v->queues[i]))
@@ -129,14 +147,6 @@ void virtio_add_notifies(struct virtio_dev *v)
 	}
 }
 
-static void kick_all(const struct virtio_dev *v)
-{
-	(void)eventfd_write(v->kick_fd, 1);
-	for (unsigned i = 0; i < v->n_queues; i++)
-		if (v->kick_fds[i] != v->kick_fd)
-			(void)eventfd_write(v->kick_fds[i], 1);
-}
-
 void virtio_start(struct virtio_dev *v)
 {
 	struct virtio_transport *t = v->transport;
@@ -155,7 +165,8 @@ void virtio_start(struct virtio_dev *v)
 	if (v->pci.bar_addr[VIRTIO_BAR])
 		virtio_add_notifies(v);
 	/* Buffers that were there before, and whose kicks came too early. */
-	kick_all(v);
+	(void)eventfd_write(v->kick_fd, 1);
+	kick_others(v);
 }
 
 static void stop(struct virtio_dev *v)
@@ -163,7 +174,7 @@ static void stop(struct virtio_dev *v)
 	struct virtio_transport *t = v->transport;
 	AUTO_LOCK(&v->io_lock);
 
-	v->running = v->suspended = false;
+	v->running = v->suspended = v->resuming = false;
 	if (t->started && v->ops->stop)
 		v->ops->stop(v);
 	t->started = false;
@@ -178,17 +189,15 @@ void virtio_pause(struct device *dev, enum dev_pause how)
 	AUTO_LOCK(&v->io_lock);
 
 	if (how == DEV_SUSPENDED && v->running) {
-		v->running = false;
+		v->running = v->resuming = false;
 		v->suspended = true;
 		if (v->ops->suspend)
 			v->ops->suspend(v);
 	} else if (how == DEV_RUNS && v->suspended) {
-		v->running = true;
+		v->running = v->resuming = true;
 		v->suspended = false;
-		if (v->ops->resume)
-			v->ops->resume(v);
 		/* What was kicked before, and not looked at. */
-		kick_all(v);
+		(void)eventfd_write(v->kick_fd, 1);
 	}
 }
 

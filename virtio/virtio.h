@@ -45,11 +45,12 @@ struct virtio_ops {
 	 */
 	void (*stop)(struct virtio_dev *v);
 	/*
-	 * Suspended by the host: bring what is in flight to its end; and go on, with
-	 * running true again (a kick of all queues follows). Main thread, no vCPU
-	 * running, io_lock held. May be NULL.
+	 * Suspended by the host: bring what is in flight to its end. Main thread, no
+	 * vCPU running, io_lock held, and running already false: what only acts while
+	 * running needs nothing. May be NULL, and called twice.
 	 */
 	void (*suspend)(struct virtio_dev *v);
+	/* It goes on: as kick(), before kicks of all queues. May be NULL. */
 	void (*resume)(struct virtio_dev *v);
 	/*
 	 * virtio_vector_fd() of queue @n, or whether MSI-X is enabled, has changed
@@ -79,6 +80,7 @@ struct virtio_dev {
 	pthread_mutex_t io_lock;
 	bool running; /* DRIVER_OK seen, not broken, not suspended; under io_lock */
 	bool suspended; /* it would be running otherwise; under io_lock */
+	bool resuming; /* resume() is due; under io_lock */
 	struct vq queues[VIRTIO_MAX_QUEUES]; /* under io_lock */
 
 	int kick_fd; /* one for all queues; watched on host->loop */

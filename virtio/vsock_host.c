@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/listen.h"
+#include "base/log.h"
 #include "devices/connector.h"
 #include "virtio/vsock_unix.h"
 
@@ -170,6 +171,8 @@ static void on_answer(struct vsock *d, uint64_t id, int sock)
 
 static void lose_connector(struct vsock *d)
 {
+	log_debug(d->v.dev.host->name, "the connector has gone: "
+				       "the guest cannot connect any more");
 	close(d->connector_fd);
 	d->connector_fd = -1;
 	for (unsigned i = 0; i < VSOCK_MAX_CONNS; i++) {

@@ -253,6 +253,15 @@ static void vsock_kick(struct virtio_dev *v, unsigned n)
 		output(d);
 }
 
+/* Hosts have gone on talking. */
+static void vsock_resume(struct virtio_dev *v)
+{
+	struct vsock *d = (struct vsock *)v;
+
+	receive(d);
+	output(d);
+}
+
 /* On a vCPU's thread, whose jail does not let it close anything. */
 static void vsock_stop(struct virtio_dev *v)
 {
@@ -270,6 +279,7 @@ static const struct virtio_ops vsock_unix_ops = {
 	.pci_class = 0x078000, /* communication, other */
 	.kick = vsock_kick,
 	.stop = vsock_stop,
+	.resume = vsock_resume,
 };
 
 static void vsock_unix_free(struct device *dev)
@@ -292,6 +302,7 @@ static const struct dev_class vsock_unix_class = {
 	.read = virtio_read,
 	.write = virtio_write,
 	.reset = virtio_reset,
+	.pause = virtio_pause,
 	.free = vsock_unix_free,
 };
 

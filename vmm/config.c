@@ -25,12 +25,9 @@
  * Options of crosvm's that turn off what this machine never has, or ask for what it
  * always does. (It forks before there is guest memory.)
  */
-static const char *const absent[] = { "no-usb",
-				      "no-pmu",
-				      "no-smt",
-				      "no-legacy-bios",
-				      "extended-status",
-				      "unmap-guest-memory-on-fork" };
+static const char *const absent[] = { "no-usb",		 "no-pmu",
+				      "no-smt",		 "no-legacy-bios",
+				      "extended-status", "unmap-guest-memory-on-fork" };
 
 /* crosvm's older options for disks; ro and root override what their values say. */
 static const struct disk_alias {

@@ -79,8 +79,8 @@ extern const char *const config_serial_hardware[];
 
 /*
  * @args: the arguments after "run", ended by NULL. -EINVAL, or -ECANCELED when
- * help was asked for; another error when the file of --config cannot be read. Even then,
- * and after an error, @cfg->status_fd is set if it was given.
+ * help was asked for; another error when the file of --config cannot be read. Even
+ * then, and after an error, @cfg->status_fd is set if it was given.
  */
 int config_parse(struct config *cfg, char **args, struct err *err);
 

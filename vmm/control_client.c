@@ -71,8 +71,8 @@ static const struct command commands[] = {
 	  .help = "Change the size of a disk; they count from 0, in the order of --block." },
 	{ .name = "dump",
 	  .kind = CONTROL_DUMP,
-	  .help = "Write the guest's memory and registers to FILE, an ELF core for crash(8) and\n"
-		  "gdb(1); the guest stands still meanwhile." },
+	  .help = "Write the guest's memory and registers to FILE, an ELF core for crash(8) and gdb(1);\n"
+		  "the guest stands still meanwhile." },
 	{ .name = "status",
 	  .flag = "--json",
 	  .kind = CONTROL_STATUS,

@@ -34,6 +34,7 @@ static inline int exit_status(enum vm_end end, unsigned detail)
 		return EXIT_TIMEOUT;
 	case VM_END_DEBUG_EXIT:
 		return EXIT_DEBUG + (int)(detail & 63);
+	case VM_END_BOOTLOADER:
 	case VM_END_ERROR:
 	case VM_END_NONE:
 		break;

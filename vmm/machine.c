@@ -79,6 +79,34 @@ static int open_chardev(struct machine *m, const struct serial_cfg *s,
 	return chardev_open(&cfg, s->name ?: name, m->loop, ret_chr, err);
 }
 
+static void to_failure(void *arg, const void *buf, size_t len)
+{
+	struct machine *m = arg;
+
+	failure_port_write(&m->failure, buf, len);
+	if (m->failure_is_console)
+		report_console(m->report, buf, len);
+}
+
+/* Firmware's second serial port tells why it does not boot, whoever else listens. */
+static int watch_failures(struct machine *m, struct err *err)
+{
+	const struct serial_cfg sink = { .type = CHARDEV_SINK, .num = 2 };
+	struct chardev **chr = &m->uarts[1].chr;
+	int r;
+
+	if (!m->cfg->bios)
+		return 0;
+	if (!*chr) {
+		r = open_chardev(m, &sink, chr, err);
+		if (r < 0)
+			return r;
+		m->chardevs[m->n_chardevs++] = *chr;
+	}
+	chardev_tee(*chr, to_failure, m);
+	return 0;
+}
+
 static int open_consoles(struct machine *m, struct err *err)
 {
 	for (unsigned i = 0; i < NUM_UARTS; i++)
@@ -97,6 +125,8 @@ static int open_consoles(struct machine *m, struct err *err)
 		m->chardevs[m->n_chardevs++] = chr;
 		if (is_reported(m->cfg, s))
 			chardev_tee(chr, to_report, m->report);
+		if (s->hardware == SERIAL_UART && s->num == 2)
+			m->failure_is_console = is_reported(m->cfg, s);
 		switch (s->hardware) {
 		case SERIAL_UART:
 			m->uarts[s->num - 1].chr = chr;
@@ -114,7 +144,7 @@ static int open_consoles(struct machine *m, struct err *err)
 			m->n_consoles++;
 		}
 	}
-	return 0;
+	return watch_failures(m, err);
 }
 
 static int add_device(struct machine *m, const struct dev_class *class, const void *cfg,
@@ -145,8 +175,8 @@ static int add_device(struct machine *m, const struct dev_class *class, const vo
 }
 
 /*
- * Consoles follow --serial, the balloon follows options about memory; other classes have
- * their own.
+ * Consoles follow --serial, the balloon follows options about memory; other classes
+ * have their own.
  */
 static int add_class(struct machine *m, const struct dev_class *class, struct err *err)
 {

@@ -33,18 +33,18 @@ int machine_load(struct machine *m, struct err *err);
 int machine_run(struct machine *m, struct machine_result *ret_result, struct err *err);
 void machine_free(struct machine *m); /* takes NULL */
 
+/* What it tells of its end; from machine_new() on. */
+struct report *machine_report(const struct machine *m);
+
+/* The host has asked the guest to power off: if it does, that was the host's wish. */
+void machine_host_asked(struct machine *m);
+
 /*
  * What is to be removed when the VM's process has ended, by the process that outlives
  * it: the descriptor that this needs (-1: there is nothing), and the removal.
  */
 int machine_cleanup_fd(const struct machine *m);
 void machine_cleanup(struct machine *m);
-
-/* What it tells of its end; from machine_new() on. */
-struct report *machine_report(const struct machine *m);
-
-/* The host has asked the guest to power off: if it does, that was the host's wish. */
-void machine_host_asked(struct machine *m);
 
 /* Whether a console reads the terminal on stdin. */
 bool machine_wants_terminal(const struct machine *m);

@@ -35,6 +35,7 @@ static bool by_guest(enum vm_end end)
 static void end_with(struct machine *m, enum vm_end end, unsigned detail,
 		     const char *fmt, va_list ap)
 {
+	unsigned failure = __atomic_load_n(&m->failure.code, __ATOMIC_ACQUIRE);
 	struct machine_result *res = &m->result;
 	int n = 0;
 
@@ -45,6 +46,13 @@ static void end_with(struct machine *m, enum vm_end end, unsigned detail,
 		end = VM_END_PANIC;
 		n = snprintf(res->sentence, sizeof(res->sentence),
 			     "the guest panicked; then ");
+	}
+	if (failure && by_guest(end)) {
+		end = VM_END_BOOTLOADER;
+		detail = failure;
+		n = snprintf(res->sentence, sizeof(res->sentence),
+			     "not booted: %s (%s); then ", failure_meaning(failure),
+			     failure_name(failure));
 	}
 	res->end = end;
 	res->detail = detail;
@@ -264,9 +272,9 @@ int machine_run(struct machine *m, struct machine_result *ret_result, struct err
 	if (r == 0 && m->gdb)
 		r = gdb_start(m->gdb, m, err);
 	if (r == 0)
-		r = machine_control_start(m, err);
-	if (r == 0)
 		r = watch_panic(m, err);
+	if (r == 0)
+		r = machine_control_start(m, err);
 	if (r == 0 && !m->cfg->disable_sandbox)
 		r = jail_process(m->cfg->require_sandbox, err);
 	if (r == 0)

@@ -10,13 +10,14 @@
 #include "virtio/balloon.h"
 #include "virtio/console.h"
 #include "vmm/control_balloon.h"
+#include "vmm/failure.h"
 #include "vmm/host.h"
 #include "vmm/machine.h"
 #include "vmm/vcpu.h"
 
 #define MAX_DEVICES 64
 #define NUM_UARTS 4
-#define MAX_CHARDEVS 12
+#define MAX_CHARDEVS 13
 #define NUM_CONSOLES 4 /* of each other kind */
 
 struct machine {
@@ -27,6 +28,8 @@ struct machine {
 	struct boot_trust trust;
 	struct boot_rom rom, key;
 	struct report *report;
+	struct failure_port failure; /* with firmware; under COM2's lock */
+	bool failure_is_console;
 	char *cmdline;
 
 	/* Consoles, in the order of --serial. */

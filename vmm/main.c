@@ -162,7 +162,7 @@ static int run_command(char **args, enum log_level level, int null_fd)
 {
 	uint64_t start = clock_ms();
 	struct config cfg = { 0 };
-	struct death death;
+	struct death death = { .status = EXIT_ERROR };
 	int status_fd = -1;
 	struct err err;
 	int r = config_parse(&cfg, args, &err);

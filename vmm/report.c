@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "disk/utf8.h"
 #include "vmm/exit.h"
+#include "vmm/failure.h"
 
 /* --- in the VM's process ------------------------------------------------- */
 
@@ -58,6 +59,7 @@ static const struct {
 	[VM_END_TIMEOUT] = { "timeout", "host" },
 	[VM_END_KILLED] = { "killed", "host" },
 	[VM_END_DEBUG_EXIT] = { "debug-exit", "guest" },
+	[VM_END_BOOTLOADER] = { "bootloader", "guest" },
 	[VM_END_ERROR] = { "error", "host" },
 };
 
@@ -118,7 +120,7 @@ void report_exited(const struct report *r, int status, struct death *ret_death)
 
 static json_t *text(const void *bytes, size_t len)
 {
-	static const char replacement[] = "\xef\xbf\xbd";
+	static const uint8_t replacement[] = { 0xef, 0xbf, 0xbd };
 	AUTO_FREE char *out = malloc(3 * len + 1);
 	const char *p = bytes;
 	size_t n = 0;
@@ -133,8 +135,8 @@ static json_t *text(const void *bytes, size_t len)
 			memcpy(out + n, p, took);
 			n += took;
 		} else {
-			memcpy(out + n, replacement, 3);
-			n += 3;
+			memcpy(out + n, replacement, sizeof(replacement));
+			n += sizeof(replacement);
 			took = 1;
 		}
 		p += took;
@@ -181,12 +183,13 @@ char *report_json(const struct death *d, const char *const *registers,
 		  uint64_t run_time_ms)
 {
 	json_t *o = json_pack(
-		"{s:s, s:i, s:o, s:s, s:n, s:b, s:o, s:o, s:I}", "reason", d->reason,
+		"{s:s, s:i, s:o, s:s, s:s?, s:b, s:o, s:o, s:I}", "reason", d->reason,
 		"exit_status", d->status, "detail", text(d->detail, strlen(d->detail)),
-		"requested_by", d->requested_by, "failure_code", "guest_panicked",
-		d->seen.panicked != 0, "console_tail", console_tail(&d->seen),
-		"registers", registers_of(&d->seen, registers), "run_time_ms",
-		(json_int_t)run_time_ms);
+		"requested_by", d->requested_by, "failure_code",
+		d->seen.end == VM_END_BOOTLOADER ? failure_name(d->seen.detail) : NULL,
+		"guest_panicked", d->seen.panicked != 0, "console_tail",
+		console_tail(&d->seen), "registers", registers_of(&d->seen, registers),
+		"run_time_ms", (json_int_t)run_time_ms);
 	char *json = o ? json_dumps(o, 0) : NULL;
 	char *line = NULL;
 

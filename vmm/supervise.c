@@ -169,18 +169,18 @@ static void wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
 	}
 }
 
-/* Either may be -1. */
+/* Each may be -1. */
 static void close_all_but(int a, int b)
 {
-	int fds[] = { a < b ? a : b, a < b ? b : a };
+	const int keep[] = { a < b ? a : b, a < b ? b : a };
 	unsigned first = STDERR_FILENO + 1;
 
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		if (fds[i] < (int)first)
+	for (size_t i = 0; i < ARRAY_SIZE(keep); i++) {
+		if (keep[i] < (int)first)
 			continue;
-		if (fds[i] > (int)first)
-			close_range(first, (unsigned)fds[i] - 1, 0);
-		first = (unsigned)fds[i] + 1;
+		if (keep[i] > (int)first)
+			close_range(first, (unsigned)keep[i] - 1, 0);
+		first = (unsigned)keep[i] + 1;
 	}
 	close_range(first, ~0u, 0);
 }

@@ -28,7 +28,7 @@ struct supervised {
  * Fork; the child runs @s->run. It dies with this process, and starts with
  * SIGTERM, SIGINT, SIGHUP and SIGQUIT blocked (to be read from a signalfd) and without
  * stdin and stdout. Returns 0 when it has ended, or -errno when there is no child.
- * Every other file descriptor of this process but @s->status_fd and @s->keep_fd is
- * closed.
+ * Every other file descriptor of this process is closed, but for @s->status_fd and
+ * @s->keep_fd.
  */
 int supervise(const struct supervised *s, struct death *ret_death, struct err *err);

@@ -9,7 +9,8 @@ kernel() { guest/linux/kernel "$1"; }
 
 # initrd NAME JOB: prints the path of an initramfs whose guest runs JOB. What does not
 # change of it (guest/linux/initramfs) was made outside, where it takes less time:
-# cloud has no modules (any kernel will do), drivers those of the cloud kernel.
+# cloud has no modules (any kernel will do), drivers those of the cloud kernel, standard
+# those that only the standard kernel has.
 initrd() {
 	printf '%s\n' "$2" >"$dir/job"
 	(cd "$dir" && echo job | cpio --quiet -o -H newc) | cat - "${BUILD:-build}/lab/$1" >"$dir/initrd"

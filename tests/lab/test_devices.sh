@@ -98,17 +98,4 @@ avf_ports() {
 }
 check "the five ports of AVF, small queues, no keyboard controller" avf_ports
 
-on_socket() {
-	rm -f "$dir/sock"
-	perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new(Type => SOCK_STREAM,
-		Local => $ARGV[0], Listen => 1) or die; my $c = $s->accept; $c->autoflush;
-		print $c "typed into the socket\n"; print while <$c>' "$dir/sock" >"$dir/heard" &
-	with 'exec 3<>/dev/hvc0; stty -echo <&3; read line <&3; echo "got: $line" >&3' -p quiet \
-		--serial type=stdout,console=true \
-		--serial "type=unix-stream,path=$dir/sock,input-unix-stream,hardware=virtio-console" || return
-	wait $!
-	grep -q 'got: typed into the socket' "$dir/heard"
-}
-check 'hvc0 on a Unix socket, both ways' on_socket
-
 t_done

@@ -6,37 +6,43 @@ set -euo pipefail
 cloud=$(kernel cloud)
 head -c 8M /dev/urandom >"$dir/data"
 # nc ends when either side does, so the side that listens needs a stdin that does not end.
-mkfifo "$dir/open"
-exec 8<>"$dir/open"
+mkfifo "$dir/open" "$dir/keys"
+exec 8<>"$dir/open" 7<>"$dir/keys"
 sum=$(sha256sum <"$dir/data" | cut -d' ' -f1)
 
 job='ip addr add 10.0.2.2/24 dev eth0; ip link set eth0 up
 echo "address $(cat /sys/class/net/eth0/address) features $(cat /sys/class/net/eth0/device/features)"
 until ping -c 1 -W 1 10.0.2.1 >/dev/null; do sleep 1; done; ping -c 3 -s 4000 10.0.2.1
-mkfifo /tmp/open; exec 3<>/tmp/open; nc 10.0.2.1 5000 <&3 >/tmp/data; sha256sum /tmp/data; nc 10.0.2.1 5001 </tmp/data; cat /proc/interrupts'
+mkfifo /tmp/open; exec 3<>/tmp/open; nc 10.0.2.1 5000 <&3 >/tmp/data; sha256sum /tmp/data; nc 10.0.2.1 5001 </tmp/data; read -r _'
 
-# counter N: a column of the tap's line in /proc/net/dev: 1 and 2 are bytes and packets
-# that the guest has sent, 9 and 10 those that it has got.
-counter() { sed -n 's/^ *vmtap: *//p' /proc/net/dev | awk -v n="$1" '{ print $n }'; }
-
-averages() { echo "sent $(($(counter 1) / $(counter 2))) got $(($(counter 9) / $(counter 10))) bytes a packet"; }
+# Bytes a packet, by the tap's line in /proc/net/dev: bytes and packets that the guest has
+# sent come first, those that it has got from the 9th column on.
+averages() {
+	local line
+	line=$(grep vmtap: /proc/net/dev)
+	# shellcheck disable=SC2086 # columns
+	set -- ${line#*:}
+	echo "sent $(($1 / $2)) got $(($9 / ${10})) bytes a packet"
+}
 
 # streams NET-OPTIONS OPTION...: boots, with the console in $dir/out.
 streams() {
 	local options=$1 pid status=0 got
 	shift
-	busybox nc -l -p 5000 <"$dir/data" >/dev/null &
-	busybox nc -l -p 5001 <&8 >"$dir/back" &
+	timeout 300 busybox nc -l -p 5000 <"$dir/data" >/dev/null &
+	timeout 300 busybox nc -l -p 5001 <&8 >"$dir/back" &
 	got=$!
 	"$vmm" run --timeout 300 -m 256 -p quiet -i "$(initrd drivers "$job")" "$@" \
 		--net "tap-name=vmtap,mac=02:00:00:00:00:42,$options" "$cloud/vmlinuz" \
-		>"$dir/out" 2>"$dir/err" </dev/null &
+		>"$dir/out" 2>"$dir/err" <&7 &
 	pid=$!
-	until busybox ip link show vmtap >/dev/null 2>&1; do sleep 0.2; done
+	until busybox ip link show vmtap >/dev/null 2>&1 || ! kill -0 $pid; do sleep 0.2; done
 	busybox ip addr add 10.0.2.1/24 dev vmtap && busybox ip link set vmtap up
-	# Before the tap goes away with vmm.
-	wait $got; averages >"$dir/averages"
+	# Before the guest goes on, and the tap away.
+	wait $got
+	averages >"$dir/averages"
 	pgrep '^vhost-' >"$dir/vhost"
+	echo >&7
 	wait $pid || status=$?
 	[ $status = 0 ] && said 'GUEST-EXIT 0' && return
 	tail "$dir/out" "$dir/err"

@@ -13,14 +13,27 @@
 #include "devices/chardev.h"
 #include "virtio/blk.h"
 
+static char dir[] = "/tmp/test_config.XXXXXX";
 static struct config cfg;
 static struct err err;
+
+static int group_setup(void **state)
+{
+	(void)state;
+	return !mkdtemp(dir) || chdir(dir) < 0;
+}
+
+static int group_teardown(void **state)
+{
+	(void)state;
+	return chdir("/") < 0 || rmdir(dir) < 0;
+}
 
 static int teardown(void **state)
 {
 	(void)state;
 	config_free(&cfg);
-	unlink("/tmp/test_config.json");
+	unlink("vm.json");
 	return 0;
 }
 
@@ -47,14 +60,13 @@ static int parse_json(const char *text)
 /* A command line with a file; single quotes of @json stand for double ones. */
 static int parse_both(const char *json, const char *line)
 {
-	FILE *f = fopen("/tmp/test_config.json", "w");
+	FILE *f = fopen("vm.json", "w");
 	char args[1000];
 
 	for (; *json; json++)
 		fputc(*json == '\'' ? '"' : *json, f);
 	fclose(f);
-	snprintf(args, sizeof(args), "--config /tmp/test_config.json%s%s",
-		 *line ? " " : "", line);
+	snprintf(args, sizeof(args), "--config vm.json%s%s", *line ? " " : "", line);
 	return parse(args);
 }
 
@@ -419,5 +431,5 @@ int main(void)
 		CFG_TEST(options_that_are_lacking_are_refused_by_name),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

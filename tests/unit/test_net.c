@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -474,6 +475,23 @@ static void a_reset_takes_the_tap_from_the_kernel(void **state)
 	}
 }
 
+static void suspending_takes_the_tap_from_the_kernel_for_a_while(void **state)
+{
+	struct env *e = with_vhost(state, FAKE_VHOST_FEATURES);
+	eventfd_t n;
+
+	restart(e, FAKE_ALL_FEATURES);
+	(void)eventfd_read(kernel->q[TX].kick, &n);
+	virtio_net_class.pause(e->dev, DEV_SUSPENDED);
+	assert_int_equal(kernel->q[RX].backend, -1);
+	assert_int_equal(kernel->q[TX].backend, -1);
+	virtio_net_class.pause(e->dev, DEV_RUNS);
+	fake_run(&e->host);
+	assert_true(kernel->q[RX].backend >= 0 && kernel->q[TX].backend >= 0);
+	/* It looks at what has come meanwhile. */
+	assert_int_equal(eventfd_read(kernel->q[TX].kick, &n), 0);
+}
+
 static void what_the_kernel_cannot_do_is_not_offered(void **state)
 {
 	struct env *e = with_vhost(state, FAKE_VHOST_FEATURES);
@@ -597,6 +615,44 @@ static void what_is_not_a_tap_is_refused(void **state)
 	close(fd);
 	assert_int_equal(virtio_net_class.create(&cfg, &e->host.host, &dev, &err),
 			 -EBADF);
+}
+
+/* Not the first one, which is where packets are sent from. */
+static void offer_others(struct env *e)
+{
+	for (unsigned i = 1; i < 64; i++)
+		offer(e, i, 2048);
+	fake_kick(&e->d, RX);
+}
+
+static void a_suspended_device_keeps_what_comes_for_later(void **state)
+{
+	struct env *e = *state;
+
+	/* Whether it had buffers for the next packet or not. */
+	for (unsigned had = 0; had < 2; had++) {
+		restart(e, FAKE_ALL_FEATURES);
+		if (had)
+			offer_others(e);
+		virtio_net_class.pause(e->dev, DEV_SUSPENDED);
+		arrives(e, 100);
+		fake_run(&e->host);
+		if (!had)
+			offer_others(e);
+		submit(e, 200);
+		fake_kick(&e->d, TX);
+		fake_run(&e->host);
+		assert_false(fake_used(&e->d, RX, NULL, NULL));
+		assert_false(fake_used(&e->d, TX, NULL, NULL));
+		assert_int_equal(recv(e->wire, e->got, 10, 0), -1);
+		virtio_net_class.pause(e->dev, DEV_RUNS);
+		fake_run(&e->host);
+		assert_true(fake_used(&e->d, RX, NULL, NULL));
+		sent(e, 200);
+		arrives(e, 300);
+		fake_run(&e->host);
+		assert_true(fake_used(&e->d, RX, NULL, NULL));
+	}
 }
 
 static void a_reset_forgets_buffers_and_packets(void **state)
@@ -749,12 +805,14 @@ int main(void)
 		TEST(exactly_one_turn_of_packets_does_not_stop_the_queue),
 		TEST(the_kernel_gets_the_rings_and_the_tap),
 		TEST(a_reset_takes_the_tap_from_the_kernel),
+		TEST(suspending_takes_the_tap_from_the_kernel_for_a_while),
 		TEST(what_the_kernel_cannot_do_is_not_offered),
 		TEST(a_kernel_that_refuses_the_tap_breaks_the_device),
 		TEST(without_vhost_auto_goes_on_and_on_does_not),
 		TEST(there_is_an_address_if_one_is_given),
 		TEST(configurations_are_checked),
 		TEST(what_is_not_a_tap_is_refused),
+		TEST(a_suspended_device_keeps_what_comes_for_later),
 		TEST(a_reset_forgets_buffers_and_packets),
 		TEST(a_reset_while_the_tap_is_full_forgets_the_packet),
 		TEST(bad_receive_buffers_break_the_device_until_reset),

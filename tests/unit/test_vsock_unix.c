@@ -34,6 +34,34 @@ static void the_guest_connects_and_both_talk(void **state)
 	close(fd);
 }
 
+static void suspended_it_is_silent_and_loses_nothing(void **state)
+{
+	struct env *e = *state;
+	struct vsock_packet p;
+	int fd;
+
+	start(e);
+	fd = connect_out(e, GUEST);
+	e->dev->class->pause(e->dev, DEV_SUSPENDED);
+	write_all(fd, "meanwhile", 9);
+	p = packet(e, RW, GUEST, HOST);
+	p.len = 9;
+	memcpy(fake_ptr(&e->host, GPA(e->tx.v + TX_PAYLOAD), 9), "for later", 9);
+	submit_packet(e, &p, p.len);
+	fake_run(&e->host);
+	hears_nothing(e);
+	assert_false(fake_used(&e->d, VSOCK_TX, NULL, NULL));
+	reads_nothing(fd);
+	e->dev->class->pause(e->dev, DEV_RUNS);
+	fake_run(&e->host);
+	assert_true(fake_used(&e->d, VSOCK_TX, NULL, NULL));
+	hears_data(e, "meanwhile");
+	reads(fd, "for later");
+	write_all(fd, "and on", 6);
+	hears_data(e, "and on");
+	close(fd);
+}
+
 static void a_port_where_nobody_listens_is_refused(void **state)
 {
 	struct env *e = *state;
@@ -498,6 +526,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(the_guest_finds_its_cid),
 		TEST(the_guest_connects_and_both_talk),
+		TEST(suspended_it_is_silent_and_loses_nothing),
 		TEST(a_port_where_nobody_listens_is_refused),
 		TEST(a_listener_whose_backlog_is_full_refuses),
 		TEST(a_client_connects_to_the_guest),

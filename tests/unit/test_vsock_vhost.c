@@ -622,6 +622,7 @@ static void suspending_takes_the_kernel_away_and_keeps_the_rings(void **state)
 	assert_false(kernel->running);
 	has_the_rings(e);
 	e->dev->class->pause(e->dev, DEV_RUNS);
+	fake_run(&e->host);
 	assert_true(kernel->running);
 	assert_int_equal(kernel->n_calls, calls + 2);
 	/* It looks at what has come meanwhile. */
@@ -638,6 +639,7 @@ static void a_kernel_that_does_not_go_on_needs_a_reset(void **state)
 	kernel->fail = VHOST_VSOCK_SET_RUNNING;
 	kernel->fail_errno = EFAULT;
 	e->dev->class->pause(e->dev, DEV_RUNS);
+	fake_run(&e->host);
 	assert_true(fake_status(&e->d) & FAKE_NEEDS_RESET);
 	start(e);
 	assert_true(kernel->running);

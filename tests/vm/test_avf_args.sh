@@ -19,7 +19,8 @@ spec() {
 
 # Opens what virtmgr opens: 30 the console's end, 31 the failure pipe, 32 the ramdump, 33
 # the log, 34 the console's input, 35 the kernel, 36 the initrd, 37 a raw disk, 38 a
-# composite and 39 what it is made of. (From 10 on bash takes some for itself.)
+# composite, 39 what it is made of and 40 the control socket, by listening(). (From 10 on
+# bash takes some for itself.)
 open_files() { # GUEST
 	rm -f "$dir"/{console,failure,ramdump,log,input}
 	mkfifo "$dir/input" "$dir/failure"
@@ -34,6 +35,16 @@ open_files() { # GUEST
 
 close_files() { exec 30>&- 31>&- 32>&- 33>&- 34>&- 35>&- 36>&- 37>&- 38>&- 39>&-; }
 
+# listening COMMAND...: with a control socket at descriptor 40.
+listening() {
+	perl -MSocket -MPOSIX -e '
+		my ($path, $s) = shift; unlink $path;
+		$^F = 255;
+		socket($s, AF_UNIX, SOCK_SEQPACKET, 0) && bind($s, sockaddr_un($path)) &&
+			listen($s, 5) && POSIX::dup2(fileno($s), 40) or die "$path: $!\n";
+		exec @ARGV; die "$ARGV[0]: $!\n"' "$dir/crosvm.sock" "$@"
+}
+
 # avf CPUS INPUT_DEVICE PARAMS: fills in args.
 avf() {
 	local out=type=file,path=/proc/self/fd
@@ -44,7 +55,8 @@ avf() {
 		hvc0+=,input=/proc/self/fd/34
 	fi
 	args=(--extended-status --log-level 'info,disk=warn' run --disable-sandbox)
-	args+=(--no-balloon)
+	[ ! -e /dev/vhost-vsock ] || args+=(--cid $((RANDOM + 2048)))
+	args+=(--balloon-page-reporting)
 	args+=(--no-usb)
 	args+=(--params crashkernel=17M)
 	args+=(--params printk.devkmsg=on --params console=hvc0)
@@ -63,6 +75,8 @@ avf() {
 	args+=(--block 'path=/proc/self/fd/37,ro=true,lock=false')
 	args+=(--block 'path=/proc/self/fd/38,ro=false,lock=false')
 	args+=(/proc/self/fd/35)
+	args+=(--socket /proc/self/fd/40)
+	args+=(--hugepages)
 	args+=(--boost-uclamp)
 }
 
@@ -73,7 +87,7 @@ runs() {
 	avf "$3" "$4" "$5"
 	shift 5
 	echo 'typed by somebody' >&34
-	timeout 30 "$VMM" "${args[@]}" "$@" >"$dir/out" 2>"$dir/err" || got=$?
+	listening timeout 60 "$VMM" "${args[@]}" "$@" >"$dir/out" 2>"$dir/err" || got=$?
 	timeout 0.1 cat <&31 >"$dir/reason"
 	close_files
 	[ $got = "$status" ] && [ ! -s "$dir/out" ] && return
@@ -129,7 +143,7 @@ refused() { # OPTION [VALUE]
 	local got=0
 	open_files hello
 	avf 1 hvc0 end=poweroff
-	"$VMM" "${args[@]}" "$@" >"$dir/out" 2>"$dir/err" || got=$?
+	listening "$VMM" "${args[@]}" "$@" >"$dir/out" 2>"$dir/err" || got=$?
 	close_files
 	[ $got = 35 ] && [ "$(cat "$dir/err")" = "vmm: ${1%%=*}: not supported by this VMM" ] &&
 		[ ! -s "$dir/console" ] && return
@@ -149,6 +163,20 @@ bad_global() { # WORDS ARGUMENT...
 	[ $got = 35 ] && says "$words" "$dir/err"
 }
 
+# The commands by which virtmgr watches and suspends a VM.
+commands() {
+	local got=0
+	open_files hello
+	avf 1 hvc0 end=spin
+	listening timeout 60 "$VMM" "${args[@]}" >"$dir/out" 2>"$dir/err" &
+	for _ in $(seq 100); do grep -qs ^hello "$dir/console" && break; sleep 0.1; done
+	for command in suspend resume 'balloon 1048576' stop; do
+		"$VMM" $command "$dir/crosvm.sock" || got=1
+	done
+	close_files
+	wait $! && [ $got = 0 ]
+}
+
 silent() {
 	"$VMM" --no-syslog --syslog-tag=tag --syslog-tag tag --extended-status --log-level=off \
 		run --debug-exit "$GUESTS/hello.elf" >"$dir/out" 2>"$dir/err"
@@ -163,11 +191,10 @@ check 'input on ttyS0' input_on_com1
 check 'the log on hvc2' log_on_hvc2
 check 'the failure pipe on ttyS1' failure_on_com2
 check 'disks, raw and composite' disks
-check 'refused: --bios' refused --bios /proc/self/fd/35
+check 'commands over the inherited socket' commands
 check 'refused: --protected-vm' refused --protected-vm
 check 'refused: --protected-vm-with-firmware' refused --protected-vm-with-firmware /x
 check 'refused: --swiotlb' refused --swiotlb 12
-check 'refused: --gdb' refused --gdb 1234
 check 'refused: --virt-cpufreq' refused --virt-cpufreq
 check 'refused: --device-tree-overlay' refused --device-tree-overlay /proc/self/fd/35,filter
 check 'refused: --gpu' refused --gpu=backend=2d,vulkan=true

@@ -22,7 +22,7 @@ slots() {
 	return 1
 }
 
-# A disk for each slot that the host bridge, random numbers, balloon and pvpanic leave; not
+# A disk for each slot that host bridge, random numbers, balloon and pvpanic leave; not
 # one more.
 all_slots() {
 	local i disks=()
@@ -30,7 +30,7 @@ all_slots() {
 		truncate -s 1M "$dir/disk$i"
 		disks+=(--block "$dir/disk$i")
 	done
-	guest pci "${disks[@]}" && says '^pci 00:1f\.0 1b36:0011' || return
+	guest pci "${disks[@]}" && says '^pci 00:1e\.0 1af4:1045' && says '^pci 00:1f\.0 1b36:0011' || return
 	vm 1 "${disks[@]}" --block "$dir/disk" "$hello" && says slot "$dir/err"
 }
 

@@ -6,7 +6,7 @@
 
 # All at the same time: most of it is waiting.
 attack() { # NAME DEVICE DISK
-	"$VMM" run --timeout 90 --debug-exit -c 2 --block "$3" --serial type=stdout \
+	"$VMM" run --timeout 90 --debug-exit --watchdog -c 2 --block "$3" --serial type=stdout \
 		--serial type=sink,hardware=virtio-console -p "dev=$2" \
 		"$GUESTS/hostile.elf" >"$dir/$1.out" 2>"$dir/$1.err" </dev/null
 	echo $? >"$dir/$1.status"

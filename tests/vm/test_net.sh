@@ -77,7 +77,7 @@ taken() {
 slots() {
 	guest pci --net tap-name=vmtap0 --net tap-name=vmtap1 || return
 	[ "$(sed -n 's/^pci 00:\(..\)\.0 \(....:....\) .*/\1=\2/p' "$dir/out" | xargs)" = \
-		'00=8086:1237 01=1af4:1044 02=1af4:1045 03=1af4:1041 04=1af4:1041' ] && return
+		'00=8086:1237 01=1af4:1044 02=1af4:1045 03=1af4:1041 04=1af4:1041 05=1b36:0011' ] && return
 	grep '^pci' "$dir/out"
 	return 1
 }

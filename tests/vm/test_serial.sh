@@ -53,6 +53,16 @@ both_ways() {
 		says '^spoken ' "$dir/heard"
 }
 
+both_ways_hvc() {
+	rm -f "$dir/sock"
+	# shellcheck disable=SC2016
+	stream 'print $c "typed into the socket\n"; print while <$c>' >"$dir/heard" &
+	guest con --serial type=stdout -p read=1 --serial \
+		"type=unix-stream,path=$dir/sock,input-unix-stream,hardware=virtio-console" || return
+	wait $!
+	says '^got typed into the socket$' && says '^got typed into the socket$' "$dir/heard"
+}
+
 output_only() {
 	rm -f "$dir/sock"
 	# shellcheck disable=SC2016
@@ -252,6 +262,7 @@ not_a_terminal() {
 
 check 'each line is a datagram' datagrams
 check 'a stream socket, both ways' both_ways
+check 'a stream socket, both ways, on hvc0' both_ways_hvc
 check 'a stream socket, output alone' output_only
 check 'a peer that leaves does not matter' peer_leaves
 check 'a socket that is inherited' inherited_socket

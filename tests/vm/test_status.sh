@@ -35,7 +35,7 @@ dies() {
 killed() {
 	local want=$2 got=0
 	in_background --status-fd "$told" "${@:5}" -p end=spin "$hello" || return
-	bash -c "$4" script "$pid" "$(pgrep -P "$pid")" || return
+	VMM=$VMM dir=$dir bash -c "$4" script "$pid" "$(pgrep -P "$pid")" || return
 	ended "$pid" 10 && wait "$pid" || got=$?
 	[ $got = "$want" ] || { echo "exit status $got" && return 1; }
 	object "$1" "$2" host "$3" && tail_is_right
@@ -72,6 +72,26 @@ stuck() {
 	kill -STOP "$(pgrep -P $!)"
 	wait $! || got=$?
 	[ $got = 37 ] && object timeout 37 host '.detail | test("killed")' && tail_is_right
+}
+
+# A guest that acts on its power button.
+power_button() {
+	in_background -s "$dir/sock" --status-fd "$told" "$GUESTS/button.elf" || return
+	"$VMM" powerbtn "$dir/sock" && ended "$pid" 10 && wait "$pid" && object shutdown 0 host
+}
+
+# For longer than it would wait; then it has what was left.
+suspended_watchdog() {
+	local turns=200 got=0
+	rm -f "$dir/out"
+	"$VMM" run -s "$dir/sock" --timeout 30 --watchdog --status-fd "$told" -p count=1500 \
+		"$watchdog" >"$dir/out" 2>"$dir/err" &
+	until grep -qs '^fed' "$dir/out" || [ $turns = 0 ]; do
+		turns=$((turns - 1)) && sleep 0.05
+	done
+	"$VMM" suspend "$dir/sock" && sleep 4 && "$VMM" status "$dir/sock" && "$VMM" resume "$dir/sock"
+	wait $! || got=$?
+	[ $got = 36 ] && object watchdog 36 guest '.run_time_ms > 5000'
 }
 
 # start_fails STATUS REASON TEXT ARGUMENT...: the sentence is what vmm says.
@@ -153,6 +173,7 @@ for end in poweroff:shutdown:0 cf9:reboot:32 i8042:reboot:32 triple:reboot:32; d
 		'.registers == null and (.guest_panicked | not)' -p "end=$word" "$hello"
 done
 check 'debug-exit' dies debug-exit 85 guest true --debug-exit -p exit=21 "$hello"
+check 'power-off by the power button' power_button
 check 'crash: registers' dies crash 33 guest \
 	'(.registers | length == 1) and .registers[0].rip == "0xf3fff000" and .registers[0].cs == "0x8"' \
 	-p end=crash "$hello"
@@ -164,10 +185,12 @@ check 'panic that the guest handles, then a reset' dies panic 34 guest .guest_pa
 	-p 'event=2 end=triple' "$hello"
 check 'panic, and another end: both are told' late_panic
 check 'watchdog' dies watchdog 36 guest true --watchdog -p count=100 "$watchdog"
+check 'a watchdog does not end a VM that is suspended' suspended_watchdog
 check 'time limit' time_limit
 check 'time limit of a VM that is stuck' stuck
 # shellcheck disable=SC2016 # for the script
 {
+	check 'vmm stop' killed killed 0 true '"$VMM" stop "$dir/sock"' -s "$dir/sock"
 	check 'SIGTERM' killed killed 0 '.detail | test("SIGTERM")' 'kill $1'
 	check 'SIGTERM, twice' killed killed 33 '.detail | test("SIGTERM")' \
 		'kill -STOP $2; kill $1; sleep 0.5; kill $1'

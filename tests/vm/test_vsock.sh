@@ -75,14 +75,13 @@ killed() {
 
 # The broker keeps its channel and the name that it will remove, and can only connect.
 confined() {
-	local broker status
+	local broker facts fds status
 	listening -p 'listen=7'
 	broker=$(pgrep -P "$pid" vmm-broker)
-	status=/proc/$broker/status
-	ls -l "/proc/$broker/fd" && grep -E '^(Seccomp|NoNewPrivs|Cap(Eff|Prm)):' "$status"
-	[ "$(ls "/proc/$broker/fd" | wc -l)" = 2 ] && grep -q '^Seccomp:.2$' "$status" &&
-		grep -q '^NoNewPrivs:.1$' "$status" &&
-		grep -qE '^CapEff:.000000000000000[02]$' "$status"
+	facts=$(grep -E '^(Seccomp|NoNewPrivs|Cap(Eff|Prm)):' "/proc/$broker/status" | tr -d '\n\t')
+	fds=("/proc/$broker/fd"/*)
+	echo "$facts, ${#fds[@]} descriptors"
+	[[ ${#fds[@]} = 2 && $facts =~ ^CapPrm:0{15}[02]CapEff:0{15}[02]NoNewPrivs:1Seccomp:2$ ]]
 	status=$?
 	kill "$pid"
 	ended "$pid" 5 && ended "$broker" 5 && return $status
@@ -107,6 +106,12 @@ inherited() {
 	[ -S "$sock" ] && rm "$sock" # it is not vmm's to remove
 }
 
+# refused TEXT OPTION: a sentence, and no VM.
+refused() { vm 1 --vsock "42,$2" "$GUESTS/vsock.elf" && says "$1" "$dir/err"; }
+
+check 'a backend of Unix sockets needs a path' refused 'needs path=' backend=unix
+check 'a folder that is not there is an error that names it' \
+	refused "$dir/none/vsock: No such file" "backend=unix,path=$dir/none/vsock"
 check 'the guest has its CID, and a port where nobody listens refuses' cid
 check 'the guest connects, 1 MiB goes and comes back' \
 	with_server guest vsock "${vsock[@]}" -p "connect=52 bytes=$mib"

@@ -15,7 +15,7 @@ trap 'rm -rf "$dir"' EXIT
 vm() {
 	local want=$1 got=0
 	shift
-	"$VMM" run --timeout 30 "$@" >"$dir/out" 2>"$dir/err" || got=$?
+	"$VMM" run --timeout "${VM_TIMEOUT:-30}" "$@" >"$dir/out" 2>"$dir/err" || got=$?
 	[ "$got" = "$want" ] && return
 	echo "exit status $got, not $want; the guest and vmm said:"
 	tail -n 20 "$dir/out" "$dir/err" | tr -d '\0'

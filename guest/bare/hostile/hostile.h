@@ -11,7 +11,8 @@ enum {
 	TYPE_BLOCK = 2,
 	TYPE_CONSOLE = 3,
 	TYPE_ENTROPY = 4,
-	TYPE_BALLOON = 5
+	TYPE_BALLOON = 5,
+	TYPE_VSOCK = 19,
 };
 
 struct attack {

@@ -1,8 +1,9 @@
 /*
- * The attacks' frame. Words: attack=NAME|all, dev=blk|rng|con|balloon|net (the device
- * to attack). One line an attack: PASS if the device works again after it.
+ * The attacks' frame. Words: attack=NAME|all, dev=blk|rng|con|balloon|net|vsock (the
+ * device to attack). One line an attack: PASS if the device works again after it.
  */
 #include <linux/virtio_blk.h>
+#include <linux/virtio_vsock.h>
 
 #include "apic.h"
 #include "bare.h"
@@ -17,11 +18,13 @@ static bool attack_failed;
 
 bool fresh(uint64_t features)
 {
+	bool second = device_type == TYPE_CONSOLE || device_type == TYPE_NET ||
+		      device_type == TYPE_VSOCK;
 	const char *why;
 
 	if (!virtio_reset(&dev) || !virtio_negotiate(&dev, features))
 		return false;
-	vq = &dev.vq[device_type == TYPE_CONSOLE || device_type == TYPE_NET ? 1 : 0];
+	vq = &dev.vq[second ? 1 : 0];
 	for (struct vq *q = &dev.vq[0]; q <= vq; q++)
 		if (!virtio_queue(&dev, q->index, &why))
 			return false;
@@ -67,6 +70,7 @@ static bool good_request(void)
 					 { &status, 1, true } };
 	const struct segment random = { data, 16, true };
 	const struct segment text = { data, 1, false };
+	const struct segment packet = { data, sizeof(struct virtio_vsock_hdr), false };
 
 	header = (struct virtio_blk_outhdr){ .type = VIRTIO_BLK_T_IN };
 	status = 0xee;
@@ -76,6 +80,9 @@ static bool good_request(void)
 		return vq_request(vq, block, 3) == 513 && status == VIRTIO_BLK_S_OK;
 	case TYPE_ENTROPY:
 		return vq_request(vq, &random, 1) > 0;
+	case TYPE_VSOCK: /* from nobody to nobody */
+		memset(data, 0, sizeof(struct virtio_vsock_hdr));
+		return vq_request(vq, &packet, 1) >= 0;
 	default:
 		return vq_request(vq, &text, 1) >= 0;
 	}
@@ -128,6 +135,7 @@ void guest_main(void)
 		      : arg_is("dev", "con")	 ? TYPE_CONSOLE
 		      : arg_is("dev", "balloon") ? TYPE_BALLOON
 		      : arg_is("dev", "net")	 ? TYPE_NET
+		      : arg_is("dev", "vsock")	 ? TYPE_VSOCK
 						 : TYPE_BLOCK;
 	if (!virtio_open(&dev, device_type, 0, &why)) {
 		test_fail("open", "%s", why);

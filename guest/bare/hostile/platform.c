@@ -3,6 +3,7 @@
 #include "apic.h"
 #include "bare.h"
 #include "hostile.h"
+#include "pci.h"
 
 /* Where even a zero ends the machine: a debug-exit device. */
 static bool ends_machine(unsigned port)
@@ -198,9 +199,72 @@ static void power(void)
 	port_out8(0x60, 0xff);
 }
 
+/* A function's first BAR: each register at each width; @value goes to the even ones. */
+static uint64_t registers(uint8_t devfn, uint64_t value)
+{
+	uint64_t bar;
+
+	pci_enable(devfn, true);
+	bar = pci_bar(devfn, 0);
+	for (unsigned off = 0; off < 32; off++) {
+		mmio_read8(bar + off);
+		mmio_read16(bar + off);
+		mmio_read32(bar + off);
+		mmio_read64(bar + off);
+		if (off % 2)
+			continue;
+		mmio_write8(bar + off, (uint8_t)value);
+		mmio_write16(bar + off, (uint16_t)value);
+		mmio_write32(bar + off, (uint32_t)value);
+		mmio_write64(bar + off, value);
+	}
+	mmio_read64(bar + 0xffc);
+	mmio_write64(bar + 0xffc, value);
+	return bar;
+}
+
+/* A watchdog that barks as often as it can, without biting; and again while it does. */
+static void watchdog(void)
+{
+	int found = pci_find(0x8086, 0x25ab, 0);
+	uint8_t devfn = (uint8_t)found;
+	uint64_t bar;
+
+	if (found < 0)
+		return;
+	pci_write16(devfn, 0x60, 0xffff);
+	bar = registers(devfn, ~0ull);
+	for (unsigned reg = 0; reg < 8; reg += 4) {
+		mmio_write16(bar + 12, 0x80);
+		mmio_write16(bar + 12, 0x86);
+		mmio_write32(bar + reg, 0);
+	}
+	pci_write8(devfn, 0x68, 6); /* free-running, and on */
+	for (unsigned i = 0; i < 20; i++) {
+		struct wait w = wait_briefly();
+
+		while (wait_more(&w))
+			;
+		registers(devfn, i % 2 ? ~0ull : 0);
+		pci_write8(devfn, 0x68, i % 4 ? 6 : 0);
+	}
+	pci_enable(devfn, false);
+	pci_write32(devfn, 0x68, 0xfffffff8);
+}
+
+/* All but the events that end the machine. */
+static void pvpanic(void)
+{
+	int found = pci_find(0x1b36, 0x0011, 0);
+
+	if (found >= 0)
+		registers((uint8_t)found, 0xfcfcfcfcfcfcfcfc);
+}
+
 const struct attack platform_attacks[] = {
-	{ "ports", ports, 0 }, { "ports-known", ports_known, 0 },
-	{ "holes", holes, 0 }, { "io-apic", io_apic, 0 },
-	{ "clock", clock, 0 }, { "uart", uart, 0 },
-	{ "power", power, 0 }, { 0 },
+	{ "ports", ports, 0 },	   { "ports-known", ports_known, 0 },
+	{ "holes", holes, 0 },	   { "io-apic", io_apic, 0 },
+	{ "clock", clock, 0 },	   { "uart", uart, 0 },
+	{ "power", power, 0 },	   { "watchdog", watchdog, 0 },
+	{ "pvpanic", pvpanic, 0 }, { 0 },
 };
