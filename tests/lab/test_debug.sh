@@ -21,10 +21,11 @@ readable() {
 check 'readelf accepts the core' readable
 
 tells() {
-	head -c 8192 "$dir/core" | grep -aqx "OSRELEASE=$version" && grep -aq "Linux version $version (" "$dir/core" &&
+	head -c 8192 "$dir/core" | grep -aq "OSRELEASE=$version" && grep -aq "Linux version $version (" "$dir/core" &&
 		grep -aq 'sysrq: Trigger a crash' "$dir/core"
 }
 check 'it holds VMCOREINFO, the kernel'"'"'s banner and its log' tells
+check 'crash reads it' sh -c '[ "$(crash --osrelease "$0")" = "$1" ]' "$dir/core" "$version"
 
 # banner: the address of linux_banner, from where it is in the kernel's ELF file.
 banner() {
