@@ -249,7 +249,7 @@ $(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
 
 C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
-GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h
+GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h $(BUILD)/gen/bearssl
 format:
 	@tests/setup lint
 	clang-format -i $(C_FILES)
