@@ -3,13 +3,13 @@
 # shellcheck shell=bash
 set -euo pipefail
 
-rounds=${N:-5}
+rounds=${N:-10}
 out=$BENCH/vsock.tsv
 
 # In the lab: boots them all, then measures them in turn. Prints samples.
 measure() {
 	. tests/lab/guest.sh
-	local agent=$BUILD/lab/vsock-agent cloud image name result
+	local agent=$BUILD/lab/vsock-agent cloud image name order result
 	cloud=$(kernel cloud)
 	image=$(initrd vsock 'exec /vsock serve')
 	local -A cid=([QEMU]=43 [vmm]=42) pid
@@ -30,7 +30,8 @@ measure() {
 	value() { "$agent" "$1" "${cid[$name]}" "$2" | sed 's/[^:]*: \([0-9.]*\).*/\1/'; }
 	printf 'round\tprogram\terror\techo_us\tshort_us\tsend\trecv\n'
 	for ((round = 1; round <= rounds; round++)); do
-		for name in QEMU vmm; do
+		[ $((round % 2)) = 0 ] && order=(vmm QEMU) || order=(QEMU vmm)
+		for name in "${order[@]}"; do
 			result=$(value echo 200) && result+=$'\t'$(value short 50) &&
 				result+=$'\t'$(value send 8) && result+=$'\t'$(value recv 8)
 			printf '%d\t%s\t\t%s\n' "$round" "$name" "$result"
@@ -47,14 +48,13 @@ echo
 echo "vsock by the host's vhost-vsock, in the lab; $rounds rounds in turn."
 tests/lab/run --timeout 280 -- bash tests/bench/page_vsock.sh measure >"$out"
 tests/bench/table "$out" "to a guest with Debian's kernel" \
-	"echo, us=echo_us:median" "x paired=echo_us:xpaired:2" \
-	"short, us=short_us:median" "x paired=short_us:xpaired:2" \
-	send=send:median:1 "x paired=send:xpaired:2" recv=recv:median:1 "x paired=recv:xpaired:2"
+	echo=echo_us:median x=echo_us:xpaired:2 short=short_us:median x=short_us:xpaired:2 \
+	send=send:median:1 x=send:xpaired:2 recv=recv:median:1 x=recv:xpaired:2
 cat <<'EOF'
 
-echo: 64 bytes to the guest and back. short: connect, 4 bytes to and fro, close. send,
-recv: MiB/s to and from the guest, 64 KiB at a time, checked at both ends. x: how many
-times QEMU's. One emulated processor serves both guests, their VMMs and the host's
-kernel, and its speed varies: believe the ratios of rounds, and only those.
+echo: us for 64 bytes to the guest and back. short: us to connect, send 4 bytes to and
+fro, and close. send, recv: MiB/s to and from the guest, 64 KiB at a time, checked at both
+ends. x: how many times QEMU's, the median of the rounds' ratios. One emulated processor
+serves both guests, their VMMs and the host's kernel, and its speed varies.
 EOF
 echo "Every sample: $out"
