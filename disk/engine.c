@@ -18,9 +18,9 @@
 #include "base/bytes.h"
 #include "disk/engine_impl.h"
 
-/* Zeroes to write from: aligned as direct I/O wants it anywhere. */
-#define ZEROES_LEN (64u << 10)
-#define ZEROES_COUNT 16u
+/* Zeroes to write from, again and again: aligned as direct I/O wants it anywhere. */
+#define ZEROES_LEN 4096u
+#define ZEROES_COUNT 256u
 static const unsigned char zeroes[ZEROES_LEN] __attribute__((aligned(4096)));
 
 /* disk_req.step of a DISK_ZERO: the way that is tried. */
@@ -145,13 +145,8 @@ static void transfer_step(struct disk_req *req, struct step *s)
 static const struct iovec *zero_buffers(struct disk_req *req, unsigned *ret_n)
 {
 	/* Only read from. */
-#define ZEROES                                        \
-	{                                             \
-		(void *)(uintptr_t)zeroes, ZEROES_LEN \
-	}
 	static const struct iovec many[ZEROES_COUNT] = {
-		ZEROES, ZEROES, ZEROES, ZEROES, ZEROES, ZEROES, ZEROES, ZEROES,
-		ZEROES, ZEROES, ZEROES, ZEROES, ZEROES, ZEROES, ZEROES, ZEROES,
+		[0 ... ZEROES_COUNT - 1] = { (void *)(uintptr_t)zeroes, ZEROES_LEN },
 	};
 	uint64_t left = req->len - req->at;
 
