@@ -82,6 +82,7 @@ help:
 	@echo 'make bench        start-up time and counts beside a floor and QEMU'
 	@echo 'make soak         the long variants of tests in the lab'
 	@echo 'make fuzz TIME=S  run every fuzz target for S seconds (default $(TIME))'
+	@echo 'make guests       the tests'\'' guests and the bootloader, in $(BUILD)/guest'
 	@echo 'make install      into DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
 	@echo 'make format lint clean'
 	@echo 'Variables: SAN=address,undefined|thread  WERROR=1  CC=clang  V=1  ARCH='

@@ -155,7 +155,7 @@ int boot_refuse(const struct boot_image *kernel, const unsigned char *head,
 			return err_set(err, -ENOEXEC, "kernel %s: cannot be booted: %s",
 				       kernel->path, formats[i].what);
 	return err_set(err, -ENOEXEC,
-		       "kernel %s: not a kernel (neither bzImage nor ELF)",
+		       "kernel %s: not a kernel (neither bzImage, ELF nor Multiboot)",
 		       kernel->path);
 }
 

@@ -46,8 +46,8 @@ static const char usage[] =
 	"       vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
 	"                                    make a disk of files as partitions\n"
 	"       vmm stop|suspend|resume|powerbtn|balloon|balloon_stats|disk|status ... SOCKET\n"
-	"       vmm dump SOCKET FILE\n"
 	"                                    command a running VM; each has a --help\n"
+	"       vmm dump SOCKET FILE         write its memory and registers to FILE\n"
 	"       vmm --version\n";
 
 static void complain(const struct err *err)

@@ -48,7 +48,12 @@ int sched_apply(const struct config *cfg, struct err *err)
 	/* ENODEV: no core has a second thread that could be shared. */
 	if (cfg->core_scheduling &&
 	    prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, SCOPE_THREAD_GROUP, 0) < 0 &&
-	    errno != ENODEV)
+	    errno != ENODEV) {
+		if (errno == EINVAL)
+			return err_set(err, -EINVAL,
+				       "--core-scheduling: this host's kernel lacks it "
+				       "(CONFIG_SCHED_CORE)");
 		return err_sys(err, -errno, "--core-scheduling");
+	}
 	return 0;
 }

@@ -63,7 +63,7 @@ static void other_formats_are_refused_by_name(void **state)
 		{ 0, "ANDROID!", "Android boot image" },
 		{ 56, "ARM\x64", "aarch64 Image" },
 		{ 0, "MZ", "EFI program" },
-		{ 0, "#!/bin/sh", "neither bzImage nor ELF" },
+		{ 0, "#!/bin/sh", "neither bzImage, ELF nor Multiboot" },
 	};
 
 	(void)state;
