@@ -186,6 +186,7 @@ int unix_listen(const char *what, const char *path, int type,
 	if (r < 0)
 		return err_sys(err, r, "%s %s", what, path);
 	lock = lock_dir(dir_fd);
+	(void)lock; /* until we return */
 	r = clear_way(what, path, type, dir_fd, name.base, &addr, err);
 	if (r < 0)
 		return r;
