@@ -7,15 +7,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 
 #define BACKLOG 128
+
+/* For who listens later than we connect, and who makes a socket beside ours. */
+#define TRIES 100
+#define PAUSE_MS 10
+
+static void pause_a_while(void)
+{
+	const struct timespec t = { .tv_nsec = PAUSE_MS * 1000000 };
+
+	nanosleep(&t, NULL);
+}
 
 /* Inode numbers are used again at once; the time of making tells them apart. */
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -59,25 +72,63 @@ static int set_address(struct sockaddr_un *ret, const char *path, int dir_fd,
 	return -ENAMETOOLONG;
 }
 
-static int take_inherited(const char *what, const char *path, int type, struct err *err)
+static const char *type_name(int type)
+{
+	switch (type) {
+	case SOCK_STREAM:
+		return "stream";
+	case SOCK_DGRAM:
+		return "datagram";
+	default:
+		return "seqpacket";
+	}
+}
+
+static int option(int fd, int name)
+{
+	socklen_t len = sizeof(int);
+	int value = -1;
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) < 0 ? -errno : value;
+}
+
+static int take_inherited(const char *what, const char *path, int type, bool listening,
+			  struct err *err)
 {
 	AUTO_CLOSE int fd = file_open(what, path, O_RDWR, err);
-	socklen_t len = sizeof(int);
-	int domain = 0, got = 0, listens = 0;
+	struct sockaddr_un peer;
+	socklen_t len = sizeof(peer);
+	int domain;
+	bool fits;
 
 	if (fd < 0)
 		return fd;
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &got, &len) < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0)
-		return err_sys(err, -errno, "%s %s", what, path);
-	if (domain != AF_UNIX || got != type || !listens)
+	domain = option(fd, SO_DOMAIN);
+	if (domain < 0)
+		return err_sys(err, domain, "%s %s", what, path);
+	fits = listening ? option(fd, SO_ACCEPTCONN) == 1
+			 : getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+	if (domain != AF_UNIX || option(fd, SO_TYPE) != type || !fits)
 		return err_set(err, -EINVAL,
-			       "%s %s: is not a listening unix socket of type %s", what,
-			       path, type == SOCK_STREAM ? "stream" : "seqpacket");
-	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
-		return err_sys(err, -errno, "%s %s", what, path);
+			       "%s %s: is not a %s unix socket of type %s", what, path,
+			       listening ? "listening" : "connected", type_name(type));
 	return TAKE_FD(fd);
+}
+
+/*
+ * Two of us must not both find the same stale socket, and the slower one remove what
+ * the faster one has made. Who has the lock for longer is none of us.
+ */
+static int lock_dir(int dir_fd)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (int i = 0; fd >= 0 && i < TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+			break;
+		pause_a_while();
+	}
+	return fd;
 }
 
 /* Make room for a socket at @addr: 0 when there is nothing, any more. */
@@ -85,7 +136,7 @@ static int clear_way(const char *what, const char *path, int type, int dir_fd,
 		     const char *base, const struct sockaddr_un *addr, struct err *err)
 {
 	AUTO_CLOSE int fd = -1;
-	struct stat st, again;
+	struct stat st;
 
 	if (fstatat(dir_fd, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_sys(err, -errno, "%s %s", what, path);
@@ -101,11 +152,19 @@ static int clear_way(const char *what, const char *path, int type, int dir_fd,
 			       "%s %s: somebody answers there already", what, path);
 	if (errno != ECONNREFUSED && errno != ENOENT)
 		return err_sys(err, -errno, "%s %s", what, path);
-	/* Not one that has come meanwhile. */
-	if (fstatat(dir_fd, base, &again, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    same_file(&again, &st) && unlinkat(dir_fd, base, 0) < 0 && errno != ENOENT)
+	if (unlinkat(dir_fd, base, 0) < 0 && errno != ENOENT)
 		return err_sys(err, -errno, "%s %s", what, path);
 	return 0;
+}
+
+static int listen_inherited(const char *what, const char *path, int type,
+			    struct err *err)
+{
+	AUTO_CLOSE int fd = take_inherited(what, path, type, true, err);
+
+	if (fd >= 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+		return err_sys(err, -errno, "%s %s", what, path);
+	return TAKE_FD(fd);
 }
 
 int unix_listen(const char *what, const char *path, int type,
@@ -113,18 +172,21 @@ int unix_listen(const char *what, const char *path, int type,
 {
 	struct unix_name name;
 	AUTO_CLOSE int dir_fd = -1;
+	AUTO_CLOSE int lock = -1;
 	AUTO_CLOSE int fd = -1;
 	struct sockaddr_un addr;
 	int r;
 
 	*ret_name = (struct unix_name){ .dir_fd = -1 };
 	if (file_is_inherited(path))
-		return take_inherited(what, path, type, err);
+		return listen_inherited(what, path, type, err);
 	dir_fd = r = open_dir(path, name.base, sizeof(name.base));
 	if (r >= 0)
 		r = set_address(&addr, path, dir_fd, name.base);
 	if (r < 0)
 		return err_sys(err, r, "%s %s", what, path);
+	lock = lock_dir(dir_fd);
+	(void)lock; /* until we return */
 	r = clear_way(what, path, type, dir_fd, name.base, &addr, err);
 	if (r < 0)
 		return r;
@@ -157,25 +219,47 @@ void unix_remove(struct unix_name *name)
 	close(TAKE_FD(name->dir_fd));
 }
 
-int unix_connect(const char *path, int type, unsigned seconds, struct err *err)
+static int limit_waiting(int fd, unsigned seconds)
 {
 	const struct timeval limit = { .tv_sec = (time_t)seconds };
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
+		return -errno;
+	return 0;
+}
+
+static int connect_to(int fd, const struct sockaddr_un *addr, bool may_come)
+{
+	for (int i = 1;; i++) {
+		if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
+			return 0;
+		if (!may_come || i == TRIES ||
+		    (errno != ENOENT && errno != ECONNREFUSED))
+			return -errno;
+		pause_a_while();
+	}
+}
+
+int unix_connect(const char *what, const char *path, int type,
+		 const struct unix_patience *patience, struct err *err)
+{
 	AUTO_CLOSE int dir_fd = -1;
 	AUTO_CLOSE int fd = -1;
 	struct sockaddr_un addr;
 	char base[sizeof(addr.sun_path)];
 	int r;
 
+	if (file_is_inherited(path))
+		return take_inherited(what, path, type, false, err);
 	dir_fd = r = open_dir(path, base, sizeof(base));
 	if (r >= 0)
 		r = set_address(&addr, path, dir_fd, base);
 	if (r < 0)
-		return err_sys(err, r, "%s", path);
+		return err_sys(err, r, "%s %s", what, path);
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-	if (fd < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ||
-	    connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return err_sys(err, -errno, "%s", path);
-	return TAKE_FD(fd);
+	r = fd < 0 ? -errno : limit_waiting(fd, patience->seconds);
+	if (r == 0)
+		r = connect_to(fd, &addr, patience->may_come);
+	return r < 0 ? err_sys(err, r, "%s %s", what, path) : TAKE_FD(fd);
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 #include "base/err.h"
@@ -21,8 +22,8 @@ struct unix_name {
  * Listen, without blocking, at @path with a socket of @type (SOCK_STREAM,
  * SOCK_SEQPACKET). A socket there that nobody listens at is replaced; one where
  * somebody does is -EADDRINUSE, and what is no socket -EEXIST. /proc/self/fd/N is an
- * inherited listening socket of that type. Returns the fd, or -errno with "@what PATH:
- * reason".
+ * inherited listening socket of that type, which becomes non-blocking for all who share
+ * it. Returns the fd, or -errno with "@what PATH: reason".
  */
 int unix_listen(const char *what, const char *path, int type,
 		struct unix_name *ret_name, struct err *err);
@@ -30,8 +31,16 @@ int unix_listen(const char *what, const char *path, int type,
 /* Remove the name if it is still that socket's, and close its directory. */
 void unix_remove(struct unix_name *name);
 
+struct unix_patience {
+	unsigned seconds; /* the longest wait at a time, then -EAGAIN; 0: no limit */
+	bool may_come; /* who listens may come up to a second later than we do */
+};
+
 /*
- * Connect to @path. Neither this nor the use of the socket waits longer than @seconds
- * at a time (then -EAGAIN). Returns the fd, or -errno with "PATH: reason".
+ * Connect to the socket of @type at @path. @patience->seconds holds for the use of the
+ * socket, too. Or take /proc/self/fd/N, an inherited socket of that type that is
+ * connected; its flags and limits stay as they are. Returns the fd, blocking when it is
+ * new, or -errno with "@what PATH: reason".
  */
-int unix_connect(const char *path, int type, unsigned seconds, struct err *err);
+int unix_connect(const char *what, const char *path, int type,
+		 const struct unix_patience *patience, struct err *err);

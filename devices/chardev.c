@@ -27,7 +27,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/usock.h"
+#include "base/unix.h"
 
 #define RING_SIZE (256u << 10)
 #define IN_SIZE 4096u
@@ -477,11 +477,13 @@ static int watch(struct loop *loop, int fd, loop_fn *fn, struct chardev *chr,
 
 static int open_fd(const struct chardev_cfg *cfg, const char *name, struct err *err)
 {
+	const struct unix_patience patience = { .may_come = true };
+
 	switch (cfg->type) {
 	case CHARDEV_UNIX:
-		return usock_connect(name, cfg->path, SOCK_DGRAM, err);
+		return unix_connect(name, cfg->path, SOCK_DGRAM, &patience, err);
 	case CHARDEV_UNIX_STREAM:
-		return usock_connect(name, cfg->path, SOCK_STREAM, err);
+		return unix_connect(name, cfg->path, SOCK_STREAM, &patience, err);
 	case CHARDEV_FILE:
 		return file_open(name, cfg->path,
 				 O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK, err);

@@ -35,6 +35,7 @@
 struct device;
 struct dev_host;
 struct pci_func;
+struct unix_name;
 
 enum dev_space { DEV_PIO, DEV_MMIO };
 
@@ -159,10 +160,10 @@ struct dev_host_ops {
 	/*
 	 * Before the process is jailed: somebody outside who will connect to the Unix
 	 * sockets PREFIX_PORT, by the protocol of devices/connector.h over *@ret_fd,
-	 * and removes the file @made (NULL: none) when the VM has ended.
+	 * and, however the VM ends, removes @made, whose owner the machine becomes.
 	 */
-	int (*connector)(void *ctx, const char *prefix, const char *made, int *ret_fd,
-			 struct err *err);
+	int (*connector)(void *ctx, const char *prefix, struct unix_name *made,
+			 int *ret_fd, struct err *err);
 
 	/*
 	 * The guest has panicked: whatever else it does, the VM ends by VM_END_PANIC,

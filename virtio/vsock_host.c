@@ -8,10 +8,11 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 
 #include "base/cleanup.h"
-#include "base/listen.h"
 #include "base/log.h"
+#include "base/unix.h"
 #include "devices/connector.h"
 #include "virtio/vsock_unix.h"
 
@@ -263,24 +264,26 @@ static int open_sockets(struct vsock *d, const char *path, const struct dev_host
 			struct err *err)
 {
 	static const char longest[] = "_4294967295";
-	struct listener l;
-	int r;
+	struct sockaddr_un addr = { 0 };
+	const size_t max = sizeof(addr.sun_path) - sizeof(longest);
+	socklen_t len = sizeof(addr);
+	struct unix_name name;
 
-	if (strlen(path) + sizeof(longest) > sizeof(l.path))
+	if (strlen(path) > max)
 		return err_set(err, -ENAMETOOLONG,
-			       "--vsock: path %s: longer than %zu bytes", path,
-			       sizeof(l.path) - sizeof(longest));
-	r = listen_unix("--vsock: path", path, &l, err);
-	if (r < 0)
-		return r;
-	d->listen_fd = l.fd;
-	/* An inherited socket without a name: the guest can only be connected to. */
-	if (l.path[0])
-		r = host->ops->connector(host->ctx, l.path, l.made ? l.path : NULL,
-					 &d->connector_fd, err);
-	if (r < 0 && l.made)
-		unlink(l.path);
-	return r;
+			       "--vsock: path %s: longer than %zu bytes", path, max);
+	d->listen_fd = unix_listen("--vsock: path", path, SOCK_STREAM, &name, err);
+	if (d->listen_fd < 0)
+		return d->listen_fd;
+	/* An inherited socket has a path of its own, which may be too long, */
+	if (getsockname(d->listen_fd, (struct sockaddr *)&addr, &len) < 0 ||
+	    strnlen(addr.sun_path, sizeof(addr.sun_path)) > max)
+		addr.sun_path[0] = '\0';
+	/* or none: then the guest can only be connected to. */
+	if (!addr.sun_path[0])
+		return 0;
+	return host->ops->connector(host->ctx, addr.sun_path, &name, &d->connector_fd,
+				    err);
 }
 
 static int watch_all(struct vsock *d)

@@ -261,8 +261,9 @@ static int open_file(const char *path, struct err *err)
 
 static int ask(const struct invocation *v, json_t **ret_reply, struct err *err)
 {
-	AUTO_CLOSE int fd = unix_connect(v->socket, SOCK_SEQPACKET,
-					 v->file ? 0 : ANSWER_S, err);
+	const struct unix_patience patience = { .seconds = v->file ? 0 : ANSWER_S };
+	AUTO_CLOSE int fd = unix_connect("socket", v->socket, SOCK_SEQPACKET, &patience,
+					 err);
 	AUTO_CLOSE int file = -1;
 	AUTO_FREE char *text = control_print(&v->request);
 	AUTO_FREE char *answer = malloc(CONTROL_MAX_PACKET);

@@ -54,7 +54,8 @@ static int listen_tcp(uint64_t port, struct err *err)
 	return TAKE_FD(fd);
 }
 
-int gdb_open(const char *where, struct gdb **ret_gdb, struct err *err)
+int gdb_open(const char *where, struct broker *broker, struct gdb **ret_gdb,
+	     struct err *err)
 {
 	struct gdb *g = calloc(1, sizeof(*g));
 	struct unix_name name = { .dir_fd = -1 };
@@ -74,8 +75,7 @@ int gdb_open(const char *where, struct gdb **ret_gdb, struct err *err)
 		gdb_close(g);
 		return r;
 	}
-	/* In the jail it cannot be removed: the next vmm replaces it. */
-	cleanup_close(&name.dir_fd);
+	broker_add_name(broker, &name);
 	g->listen_fd = r;
 	*ret_gdb = g;
 	return 0;

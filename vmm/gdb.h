@@ -9,14 +9,16 @@
 #include "base/err.h"
 
 struct gdb;
+struct broker;
 struct machine;
 
 /*
  * Before the fork. @where: a TCP port of the loopback interface, the path of a unix
  * socket to make (0600; a stale one is replaced), or /proc/self/fd/N, one that listens
- * already. -EINVAL and the like.
+ * already. -EINVAL and the like. The socket's file is @broker's to remove.
  */
-int gdb_open(const char *where, struct gdb **ret_gdb, struct err *err);
+int gdb_open(const char *where, struct broker *broker, struct gdb **ret_gdb,
+	     struct err *err);
 
 /*
  * Before the jail, the machine loaded: watch the socket, and keep the vCPUs' gate

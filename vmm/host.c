@@ -6,7 +6,6 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "vmm/broker.h"
 #include "vmm/machine.h"
 
 static struct bus *bus_of(struct host *h, enum dev_space space)
@@ -128,16 +127,13 @@ static int host_pci_add(void *ctx, struct pci_func *func, struct err *err)
 	return pci_bus_add(&d->host->pci, func, err);
 }
 
-static int host_connector(void *ctx, const char *prefix, const char *made, int *ret_fd,
-			  struct err *err)
+static int host_connector(void *ctx, const char *prefix, struct unix_name *made,
+			  int *ret_fd, struct err *err)
 {
 	struct host_device *d = ctx;
-	struct host *h = d->host;
-	struct broker_cfg cfg = { prefix, made, machine_is_jailed(h->machine) };
 
-	/* One device asks for it, and there is one of its kind. */
-	assert(!h->broker);
-	return broker_start(&cfg, &h->broker, ret_fd, err);
+	broker_add_name(&d->host->broker, made);
+	return broker_connector(&d->host->broker, prefix, ret_fd, err);
 }
 
 static void host_panicked(void *ctx, bool handles)

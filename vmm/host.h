@@ -6,6 +6,7 @@
 
 #include "devices/pci.h"
 #include "vmm/arch.h"
+#include "vmm/broker.h"
 #include "vmm/bus.h"
 #include "vmm/kvm.h"
 
@@ -21,7 +22,7 @@ struct host {
 	struct arch *arch;
 	struct gmem mem;
 	struct machine *machine;
-	pid_t broker; /* vmm/broker.h; 0: none */
+	struct broker broker;
 };
 
 struct host_notify {

@@ -230,8 +230,7 @@ int jail_thread(enum jail_kind kind, struct err *err)
 
 int jail_broker(struct err *err)
 {
-	/* It removes one file; and root may connect to what others' permissions forbid.
-	 */
+	/* It removes files; and root may pass others' permissions. */
 	int r = confine(LANDLOCK_ACCESS_FS_REMOVE_FILE, 1u << CAP_DAC_OVERRIDE, false,
 			err);
 

@@ -241,7 +241,8 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	m->host.kvm.dev_fd = m->host.kvm.vm_fd = -1;
 	m->kernel.fd = m->initrd.fd = m->bios.fd = m->trust.key.fd = -1;
 	m->signal_fd = m->timer_fd = m->dump_fd = m->panic_fd = -1;
-	m->control_fd = m->control_name.dir_fd = m->proc_fd = -1;
+	m->control_fd = m->proc_fd = -1;
+	broker_init(&m->host.broker);
 	pthread_mutex_init(&m->end_lock, NULL);
 	bus_init(&m->host.pio);
 	bus_init(&m->host.mmio);
@@ -275,7 +276,7 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	if (r == 0 && cfg->dump_on_panic)
 		r = machine_dump_open(m, err);
 	if (r == 0 && cfg->gdb)
-		r = gdb_open(cfg->gdb, &m->gdb, err);
+		r = gdb_open(cfg->gdb, &m->host.broker, &m->gdb, err);
 	if (r == 0)
 		r = kvm_open(&m->host.kvm, err);
 	if (r == 0)
@@ -322,9 +323,12 @@ bool machine_is_jailed(const struct machine *m)
 	return !m->cfg->disable_sandbox;
 }
 
-pid_t machine_broker(const struct machine *m)
+int machine_start_broker(struct machine *m, pid_t *ret_pid, struct err *err)
 {
-	return m->host.broker;
+	int r = broker_start(&m->host.broker, machine_is_jailed(m), err);
+
+	*ret_pid = m->host.broker.pid;
+	return r;
 }
 
 /* --- in the VM's process ------------------------------------------------- */
@@ -468,7 +472,7 @@ void machine_free(struct machine *m)
 	cleanup_close(&m->dump_fd);
 	cleanup_close(&m->control_fd);
 	cleanup_close(&m->proc_fd);
-	machine_cleanup(m);
+	broker_free(&m->host.broker);
 	cleanup_close(&m->signal_fd);
 	cleanup_close(&m->timer_fd);
 	cleanup_close(&m->panic_fd);

@@ -39,18 +39,16 @@ struct report *machine_report(const struct machine *m);
 /* The host has asked the guest to power off: if it does, that was the host's wish. */
 void machine_host_asked(struct machine *m);
 
-/*
- * What is to be removed when the VM's process has ended, by the process that outlives
- * it: the descriptor that this needs (-1: there is nothing), and the removal.
- */
-int machine_cleanup_fd(const struct machine *m);
-void machine_cleanup(struct machine *m);
-
 /* Whether a console reads the terminal on stdin. */
 bool machine_wants_terminal(const struct machine *m);
 
 bool machine_is_jailed(const struct machine *m); /* unless --disable-sandbox */
-pid_t machine_broker(const struct machine *m); /* a child of this process, or 0 */
+/*
+ * Before the namespaces: start who connects for the VM and removes its sockets' files.
+ * It ends after the VM's process, and is a child of this one; 0: not needed.
+ */
+int machine_start_broker(struct machine *m, pid_t *ret_pid, struct err *err);
+
 /*
  * Write a crash dump (vmm/core.h) to @fd, which stays the caller's; the guest stands
  * still meanwhile. A signal and the time limit end it early. Main thread.

@@ -285,6 +285,7 @@ int machine_control_open(struct machine *m, struct err *err)
 {
 	const char *path = m->cfg->socket;
 	AUTO_FREE char *inside = NULL;
+	struct unix_name name;
 	struct stat st;
 
 	m->pid = getpid();
@@ -295,10 +296,10 @@ int machine_control_open(struct machine *m, struct err *err)
 			return err_sys(err, -ENOMEM, "--socket: %s", path);
 		path = inside;
 	}
-	m->control_fd = unix_listen("--socket:", path, SOCK_SEQPACKET, &m->control_name,
-				    err);
+	m->control_fd = unix_listen("--socket:", path, SOCK_SEQPACKET, &name, err);
 	if (m->control_fd < 0)
 		return m->control_fd;
+	broker_add_name(&m->host.broker, &name);
 	m->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	log_debug("control", "listening at %s", path);
 	return 0;
@@ -323,14 +324,4 @@ int machine_control_start(struct machine *m, struct err *err)
 	balloon = find_device(m, &virtio_balloon_class, 0);
 	return balloon ? control_balloon_new(balloon, m->loop, &m->control_balloon, err)
 		       : 0;
-}
-
-int machine_cleanup_fd(const struct machine *m)
-{
-	return m->control_name.dir_fd;
-}
-
-void machine_cleanup(struct machine *m)
-{
-	unix_remove(&m->control_name);
 }

@@ -4,7 +4,6 @@
  */
 #pragma once
 
-#include "base/unix.h"
 #include "devices/debugcon.h"
 #include "devices/uart.h"
 #include "virtio/balloon.h"
@@ -58,7 +57,6 @@ struct machine {
 
 	/* The control socket: machine_control.c; main thread. */
 	int control_fd; /* -1: there is none, or control has it */
-	struct unix_name control_name;
 	struct control *control;
 	struct control_balloon *control_balloon; /* NULL: there is no balloon */
 	pid_t pid; /* of the process that the user started */

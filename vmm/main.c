@@ -133,18 +133,18 @@ static int run(const struct config *cfg, int null_fd, int status_fd,
 	if (r == 0)
 		r = file_close_inherited(err);
 	if (r == 0)
+		r = machine_start_broker(m, &vm.broker, err);
+	if (r == 0)
 		r = enter_namespaces(cfg, err);
 	if (r == 0) {
 		vm.arg = m;
 		vm.terminal = machine_wants_terminal(m);
-		vm.broker = machine_broker(m);
 		vm.report = machine_report(m);
-		vm.keep_fd = machine_cleanup_fd(m);
 		tell_how_to_leave(cfg, m);
 		r = supervise(&vm, ret_death, err);
 	}
-	if (m)
-		machine_cleanup(m);
+	if (r < 0)
+		machine_free(m);
 	return r;
 }
 

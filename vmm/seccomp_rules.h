@@ -127,7 +127,7 @@ RULE(M, recvmsg)
 RULE(M, recvfrom) /* a client's first line */
 RULE(M, shutdown)
 
-/* The broker connects, passes the sockets on, and in the end removes a socket file. */
+/* The broker connects, passes the sockets on, and in the end removes their files. */
 RULE_EQ(B, socket, 0, AF_UNIX)
 RULE(B, connect)
 RULE(B, sendmsg)
@@ -135,7 +135,7 @@ RULE(B, recvmsg)
 RULE(B, sendto) /* that it is ready */
 RULE(B, close)
 RULE(B, newfstatat)
-RULE(B, unlink)
+RULE(B, unlinkat)
 RULE(B, exit_group)
 
 /* Our own bugs: what assert() says, and abort(). */

@@ -61,7 +61,6 @@ static bool bind_to_parent(int parent_fd)
 
 static int child(const struct supervised *s, int parent_fd)
 {
-	cleanup_close(&s->keep_fd);
 	/* Consoles have descriptors of their own; nothing else may reach these. */
 	if (!bind_to_parent(parent_fd) || dup2(s->null_fd, STDIN_FILENO) < 0 ||
 	    dup2(s->null_fd, STDOUT_FILENO) < 0)
@@ -169,20 +168,14 @@ static void wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
 	}
 }
 
-/* Each may be -1. */
-static void close_all_but(int a, int b)
+/* @fd: one above stderr, or -1. */
+static void close_all_but(int fd)
 {
-	const int keep[] = { a < b ? a : b, a < b ? b : a };
 	unsigned first = STDERR_FILENO + 1;
 
-	for (size_t i = 0; i < ARRAY_SIZE(keep); i++) {
-		if (keep[i] < (int)first)
-			continue;
-		if (keep[i] > (int)first)
-			close_range(first, (unsigned)keep[i] - 1, 0);
-		first = (unsigned)keep[i] + 1;
-	}
-	close_range(first, ~0u, 0);
+	if (fd > (int)first)
+		close_range(first, (unsigned)fd - 1, 0);
+	close_range(fd < 0 ? first : (unsigned)fd + 1, ~0u, 0);
 }
 
 int supervise(const struct supervised *s, struct death *ret_death, struct err *err)
@@ -216,10 +209,10 @@ int supervise(const struct supervised *s, struct death *ret_death, struct err *e
 		sigprocmask(SIG_SETMASK, &child_set, NULL);
 		_exit(child(s, self));
 	}
-	close_all_but(s->status_fd, s->keep_fd);
+	close_all_but(s->status_fd);
 	wait_for(s, pid, &set, &tty, ret_death);
 	terminal_restore(&tty);
-	/* It removes a socket file, which must not be left when we are gone. */
+	/* It removes sockets' files, which must not be left when we are gone. */
 	if (s->broker)
 		waitpid(s->broker, NULL, 0);
 	return 0;

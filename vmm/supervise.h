@@ -17,7 +17,6 @@ struct supervised {
 	void *arg;
 	int null_fd; /* of /dev/null */
 	pid_t broker; /* ends after the child, and is waited for; 0: none */
-	int keep_fd; /* this process keeps it, and only this one; -1 */
 	bool terminal; /* the child reads the terminal: make it raw */
 	uint64_t limit; /* seconds; 0: none. The child keeps it; we see to it. */
 	const struct report *report; /* what the child tells */
@@ -28,7 +27,6 @@ struct supervised {
  * Fork; the child runs @s->run. It dies with this process, and starts with
  * SIGTERM, SIGINT, SIGHUP and SIGQUIT blocked (to be read from a signalfd) and without
  * stdin and stdout. Returns 0 when it has ended, or -errno when there is no child.
- * Every other file descriptor of this process is closed, but for @s->status_fd and
- * @s->keep_fd.
+ * Every other file descriptor of this process is closed, but for @s->status_fd.
  */
 int supervise(const struct supervised *s, struct death *ret_death, struct err *err);

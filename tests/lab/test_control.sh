@@ -36,7 +36,7 @@ until_said() {
 
 ask() { "$vmm" "$@" "$sock"; }
 dates() { grep -c '^at ' "$dir/out"; }
-ticks() { awk '{ print $14 + $15 }' "/proc/$(pgrep -P $pid)/stat"; }
+ticks() { awk '{ print $14 + $15 }' "/proc/$(pgrep -P $pid -x vmm)/stat"; }
 
 # The guest's next date is the host's, but for the seconds that the line may take.
 right_date() {

@@ -22,7 +22,7 @@ start() {
 	exec 7>"$dir/keys"
 }
 
-resident() { local vm pages; vm=$(pgrep -P "$pid") && read -r _ pages _ <"/proc/$vm/statm" && echo $((pages / 256)); }
+resident() { local vm pages; vm=$(pgrep -P "$pid" -x vmm) && read -r _ pages _ <"/proc/$vm/statm" && echo $((pages / 256)); }
 
 # at STEP: waits for it, sets $now to the VM's MiB, and lets the guest go on.
 at() {

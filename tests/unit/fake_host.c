@@ -166,13 +166,13 @@ static void on_request(void *arg, uint32_t events)
 		close(sock);
 }
 
-static int fake_connector(void *ctx, const char *prefix, const char *made, int *ret_fd,
-			  struct err *err)
+static int fake_connector(void *ctx, const char *prefix, struct unix_name *made,
+			  int *ret_fd, struct err *err)
 {
 	struct fake_host *f = ctx;
 	int pair[2];
 
-	(void)made;
+	f->made = *made;
 	assert(f->connector < 0 && strlen(prefix) < sizeof(f->prefix));
 	snprintf(f->prefix, sizeof(f->prefix), "%s", prefix);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -221,7 +221,9 @@ void fake_host_init(struct fake_host *f, const char *name, uint64_t mem_size)
 	struct err err = { "" };
 	int r;
 
-	*f = (struct fake_host){ .next_alloc = ALLOC_BASE, .connector = -1 };
+	*f = (struct fake_host){ .next_alloc = ALLOC_BASE,
+				 .connector = -1,
+				 .made.dir_fd = -1 };
 	pthread_mutex_init(&f->lock, NULL);
 	f->host = (struct dev_host){
 		.ops = &fake_ops, .ctx = f, .mem = &f->mem, .name = name
@@ -246,6 +248,7 @@ void fake_host_free(struct fake_host *f)
 		close(f->msis[i].fd);
 	loop_free(f->host.loop);
 	cleanup_close(&f->connector);
+	unix_remove(&f->made);
 	gmem_unmap(&f->mem);
 	pthread_mutex_destroy(&f->lock);
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/unix.h"
 #include "devices/device.h"
 #include "devices/pci.h"
 
@@ -52,6 +53,7 @@ struct fake_host {
 	 * socket to hand over or -errno, or by connecting when it is NULL.
 	 */
 	int connector; /* -1: none */
+	struct unix_name made;
 	struct loop_watch *dialling;
 	char prefix[128];
 	int (*dial)(void *arg, uint32_t port);

@@ -96,7 +96,8 @@ static void run(struct rig *r)
 
 static int new_client(struct rig *r)
 {
-	int fd = unix_connect(r->path, SOCK_SEQPACKET, 5, NULL);
+	int fd = unix_connect("", r->path, SOCK_SEQPACKET,
+			      &(struct unix_patience){ .seconds = 5 }, NULL);
 
 	assert_return_code(fd, errno);
 	return fd;

@@ -108,7 +108,8 @@ static void tell(struct rig *r, uint64_t free_memory)
 
 static int ask(struct rig *r, const char *request)
 {
-	int fd = unix_connect(r->path, SOCK_SEQPACKET, 5, NULL);
+	int fd = unix_connect("", r->path, SOCK_SEQPACKET,
+			      &(struct unix_patience){ .seconds = 5 }, NULL);
 
 	assert_return_code(fd, errno);
 	assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));

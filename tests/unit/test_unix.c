@@ -1,4 +1,4 @@
-/* base/unix.c: names in the file system, stale ones and live ones */
+/* base/unix.c: names in the file system, stale ones and live ones, late ones */
 #include "base/unix.h"
 
 #include <setjmp.h>
@@ -9,11 +9,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static char dir[512];
@@ -48,9 +50,45 @@ static int listen_at(const char *path)
 	return unix_listen("--socket:", path, SOCK_SEQPACKET, &name, &err);
 }
 
+/* Whose sentences begin with "vm". */
+static int connect_within(unsigned seconds, const char *path)
+{
+	const struct unix_patience patience = { .seconds = seconds };
+
+	return unix_connect("vm", path, SOCK_SEQPACKET, &patience, &err);
+}
+
+static int connect_early(const char *path, int type)
+{
+	const struct unix_patience patience = { .may_come = true };
+
+	return unix_connect("serial 1", path, type, &patience, &err);
+}
+
+/* As others do: without us. */
+static int serve(const char *path, int type)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, type, 0);
+
+	strcpy(addr.sun_path, path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	if (type == SOCK_STREAM)
+		assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static const char *fd_path(int fd)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return path;
+}
+
 static void connects(const char *path)
 {
-	int fd = unix_connect(path, SOCK_SEQPACKET, 5, &err);
+	int fd = connect_within(5, path);
 
 	assert_return_code(fd, errno);
 	close(fd);
@@ -155,7 +193,7 @@ static void a_live_socket_with_a_full_backlog_is_refused(void **state)
 
 	(void)state;
 	assert_int_equal(listen(fd, 0), 0);
-	n = unix_connect(path_of("s"), SOCK_SEQPACKET, 1, &err);
+	n = connect_within(1, path_of("s"));
 	assert_return_code(n, errno);
 	assert_int_equal(listen_at(path_of("s")), -EADDRINUSE);
 	name = first;
@@ -183,25 +221,24 @@ static void no_directory_is_an_error(void **state)
 	(void)state;
 	assert_int_equal(listen_at(path_of("none/s")), -ENOENT);
 	assert_int_equal(listen_at(path_of("")), -EISDIR);
-	assert_int_equal(unix_connect(path_of("s"), SOCK_SEQPACKET, 1, &err), -ENOENT);
+	assert_int_equal(connect_within(1, path_of("s")), -ENOENT);
 }
 
 static void an_inherited_socket_is_taken(void **state)
 {
 	int fd = listen_at(path_of("s")), copy;
 	struct unix_name first = name;
-	char path[64];
 
 	(void)state;
 	fcntl(fd, F_SETFD, 0);
 	fcntl(fd, F_SETFL, 0);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	copy = listen_at(path);
+	copy = listen_at(fd_path(fd));
 	assert_return_code(copy, errno);
 	assert_true(fcntl(copy, F_GETFL) & O_NONBLOCK);
 	/* Whoever made it removes it. */
 	assert_int_equal(name.dir_fd, -1);
-	assert_int_equal(unix_listen("x", path, SOCK_STREAM, &name, &err), -EINVAL);
+	assert_int_equal(unix_listen("x", fd_path(fd), SOCK_STREAM, &name, &err),
+			 -EINVAL);
 	name = first;
 	close(copy);
 	close(fd);
@@ -210,12 +247,11 @@ static void an_inherited_socket_is_taken(void **state)
 static void an_inherited_socket_must_listen(void **state)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
-	char path[64];
 
 	(void)state;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	assert_int_equal(listen_at(path), -EINVAL);
-	assert_non_null(strstr(err.msg, "listening"));
+	assert_int_equal(listen_at(fd_path(fd)), -EINVAL);
+	assert_non_null(
+		strstr(err.msg, "not a listening unix socket of type seqpacket"));
 	close(fd);
 }
 
@@ -225,11 +261,164 @@ static void a_listener_that_never_accepts_cannot_hang_a_client(void **state)
 
 	(void)state;
 	assert_int_equal(listen(fd, 0), 0);
-	first = unix_connect(path_of("s"), SOCK_SEQPACKET, 1, &err);
+	first = connect_within(1, path_of("s"));
 	assert_return_code(first, errno);
-	assert_int_equal(unix_connect(path_of("s"), SOCK_SEQPACKET, 1, &err), -EAGAIN);
+	assert_int_equal(connect_within(1, path_of("s")), -EAGAIN);
 	close(first);
 	close(fd);
+}
+
+static void both_types_connect(void **state)
+{
+	int server = serve(path_of("s"), SOCK_STREAM), fd, peer;
+	char buf[4] = "";
+
+	(void)state;
+	fd = connect_early(path_of("s"), SOCK_STREAM);
+	assert_return_code(fd, errno);
+	peer = accept(server, NULL, NULL);
+	assert_int_equal(write(fd, "abc", 3), 3);
+	assert_int_equal(read(peer, buf, sizeof(buf)), 3);
+	close(peer);
+	close(fd);
+	close(server);
+	unlink(path_of("s"));
+
+	server = serve(path_of("s"), SOCK_DGRAM);
+	fd = connect_early(path_of("s"), SOCK_DGRAM);
+	assert_int_equal(write(fd, "de", 2), 2);
+	assert_int_equal(read(server, buf, sizeof(buf)), 2);
+	close(fd);
+	close(server);
+	unlink(path_of("s"));
+}
+
+/* Of a server that got there by a short one. */
+static void long_paths_connect(void **state)
+{
+	char folder[700], path[800];
+	int server, fd;
+
+	(void)state;
+	snprintf(folder, sizeof(folder), "%s/%0100d", dir, 1);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	assert_int_equal(chdir(folder), 0);
+	server = serve("socket", SOCK_STREAM);
+	assert_int_equal(chdir("/"), 0);
+	snprintf(path, sizeof(path), "%s/socket", folder);
+	fd = connect_early(path, SOCK_STREAM);
+	assert_return_code(fd, errno);
+	close(fd);
+	close(server);
+	unlink(path);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+static void *serve_late(void *arg)
+{
+	usleep(100000);
+	return (void *)(intptr_t)serve(arg, SOCK_DGRAM);
+}
+
+static void a_late_listener_is_waited_for(void **state)
+{
+	char path[600];
+	pthread_t thread;
+	void *server;
+	int fd;
+
+	(void)state;
+	strcpy(path, path_of("s"));
+	pthread_create(&thread, NULL, serve_late, path);
+	fd = connect_early(path, SOCK_DGRAM);
+	pthread_join(thread, &server);
+	assert_return_code(fd, errno);
+	close(fd);
+	close((int)(intptr_t)server);
+	unlink(path);
+}
+
+static void inherited_connections_are_taken(void **state)
+{
+	int s[2], fd;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	fd = connect_early(fd_path(s[0]), SOCK_STREAM);
+	assert_true(fd >= 0 && fd != s[0]);
+	assert_int_equal(write(fd, "x", 1), 1);
+	assert_int_equal(connect_early(fd_path(s[0]), SOCK_DGRAM), -EINVAL);
+	assert_non_null(
+		strstr(err.msg, "not a connected unix socket of type datagram"));
+	close(fd);
+	close(s[0]);
+	close(s[1]);
+	s[0] = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(connect_early(fd_path(s[0]), SOCK_STREAM), -EINVAL);
+	close(s[0]);
+	s[0] = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect_early(fd_path(s[0]), SOCK_STREAM), -EINVAL);
+	close(s[0]);
+}
+
+static void errors_name_the_socket(void **state)
+{
+	char sentence[700];
+	FILE *f = fopen(path_of("plain"), "w");
+
+	(void)state;
+	assert_int_equal(connect_early(path_of("none"), SOCK_STREAM), -ENOENT);
+	snprintf(sentence, sizeof(sentence), "serial 1 %s/none: %s", dir,
+		 strerror(ENOENT));
+	assert_string_equal(err.msg, sentence);
+	assert_int_equal(connect_early(path_of("plain"), SOCK_STREAM), -ECONNREFUSED);
+	/* It cannot be read. */
+	assert_int_equal(connect_early(fd_path(fileno(f)), SOCK_STREAM), -EACCES);
+	memset(sentence, 'x', 299);
+	sentence[299] = '\0';
+	assert_int_equal(connect_early(sentence, SOCK_STREAM), -ENAMETOOLONG);
+	fclose(f);
+	unlink(path_of("plain"));
+}
+
+/* Each finds the stale one or another's live one, never what another has just made. */
+static void *listen_in_a_crowd(void *path)
+{
+	struct unix_name mine;
+	int fd = unix_listen("x", path, SOCK_STREAM, &mine, NULL);
+
+	if (mine.dir_fd >= 0)
+		close(mine.dir_fd);
+	return (void *)(intptr_t)fd;
+}
+
+static void one_of_many_gets_a_stale_socket(void **state)
+{
+	char path[600];
+	pthread_t threads[8];
+	void *fd;
+
+	(void)state;
+	strcpy(path, path_of("s"));
+	for (unsigned turn = 0; turn < 50; turn++) {
+		int winner = -1;
+
+		close(serve(path, SOCK_STREAM));
+		for (unsigned i = 0; i < 8; i++)
+			pthread_create(&threads[i], NULL, listen_in_a_crowd, path);
+		for (unsigned i = 0; i < 8; i++) {
+			pthread_join(threads[i], &fd);
+			if ((intptr_t)fd < 0) {
+				assert_int_equal((intptr_t)fd, -EADDRINUSE);
+				continue;
+			}
+			assert_int_equal(winner, -1);
+			winner = (int)(intptr_t)fd;
+		}
+		assert_true(winner >= 0);
+		close(winner);
+		unlink(path);
+	}
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -249,6 +438,12 @@ int main(void)
 		TEST(an_inherited_socket_is_taken),
 		TEST(an_inherited_socket_must_listen),
 		TEST(a_listener_that_never_accepts_cannot_hang_a_client),
+		TEST(one_of_many_gets_a_stale_socket),
+		TEST(both_types_connect),
+		TEST(long_paths_connect),
+		TEST(a_late_listener_is_waited_for),
+		TEST(inherited_connections_are_taken),
+		TEST(errors_name_the_socket),
 	};
 
 	name.dir_fd = -1;

@@ -23,7 +23,6 @@
 
 #include <cmocka.h>
 
-#include "base/listen.h"
 #include "tests/unit/fake_driver.h"
 #include "virtio/list.h"
 #include "virtio/vsock_conn.h"

@@ -56,6 +56,17 @@ scheduling() {
 		{ vm 1 --core-scheduling true "$hello" && says '^vmm: --core-scheduling: ' "$dir/err"; }
 }
 
+manual() {
+	local option headings
+	headings=$(sed '/^# OPTIONS/,/^# CONF/!d' vmm/vmm.1.scd | grep '^\*-' | grep -oE '\*--?[a-z0-9-]+' | tr -d '*' | sort -u)
+	for option in $("$VMM" run --help | grep -E '^ +-' | grep -oE -- ' --?[a-z0-9-]+'); do
+		grep -qxe "$option" <<<"$headings" || { echo "$option is not in the manual" && return 1; }
+	done
+	for option in $headings; do
+		! "$VMM" run "$option" 2>&1 | grep 'unknown option' || return
+	done
+}
+
 check 'a VM from a file' file
 check 'the command line goes before the file' both
 check 'paths are relative to the current folder' relative
@@ -66,4 +77,5 @@ check 'unknown key' refused 35 'bad.json:3: --memory: unknown option' $'{\n\n"me
 check 'wrong value' refused 35 'bad.json:2: --mem: ' $'{\n"mem": "much"}'
 check 'no kernel' refused 35 'no kernel' '{}'
 check 'scheduling' scheduling
+check 'the manual has every option of --help, and none that is unknown' manual
 t_done

@@ -40,7 +40,6 @@ over() {
 
 stops() { does stop "$sock" && over 0; }
 
-vm_process() { pgrep -P "$pid" | tail -n 1; }
 
 # Processor time of the VM's process, in ticks.
 ticks() { awk '{ print $14 + $15 }' "/proc/$(vm_process)/stat"; }
@@ -234,12 +233,7 @@ private() {
 }
 
 stale() {
-	start -p end=halt "$hello" || return
-	kill -KILL "$pid"
-	ended "$pid" 5
-	wait "$pid" 2>/dev/null
-	[ -S "$sock" ] || { echo 'it is gone?' && return 1; }
-	start -p end=halt "$hello" && state_is running && stops
+	stale_socket "$sock" SEQPACKET && start -p end=halt "$hello" && state_is running && stops
 }
 
 live() {
@@ -294,6 +288,17 @@ gone_after() { # STATUS COMMAND...
 }
 kill_it() { kill -TERM "$pid"; }
 kill_vm() { kill -KILL "$(vm_process)"; }
+
+gone_after_kill() {
+	start -p end=halt "$hello" && kill -KILL "$pid" && ended "$pid" 5 && gone "$sock"
+}
+
+# Root of a user namespace could not remove it there.
+gone_from_others() {
+	local folder=$dir/theirs
+	mkdir "$folder" && chown 65534:65534 "$folder" && chmod 755 "$folder" && sock=$folder/sock &&
+		start -p end=halt "$hello" && stops && [ ! -e "$folder/sock" ] && rmdir "$folder"
+}
 
 gone_after_failure() {
 	echo 'no kernel' >"$dir/bad"
@@ -361,6 +366,12 @@ check 'what is inherited must be a listening socket' not_inherited
 check 'its path may be long' long_path
 check 'it is gone after SIGTERM' gone_after 0 kill_it
 check "it is gone after the VM's process was killed" gone_after 33 kill_vm
+check 'it is gone after vmm was killed' gone_after_kill
+if [ "$(id -u)" = 0 ]; then
+	check "it is gone from another user's directory" gone_from_others
+else
+	t_skip "it is gone from another user's directory" 'needs root'
+fi
 check 'it is gone when the VM does not start' gone_after_failure
 check 'arguments in vain are told of' arguments
 check 'a guest that gives nothing up is told of' deaf_guest

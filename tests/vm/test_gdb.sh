@@ -12,7 +12,7 @@ hello=$GUESTS/hello.elf
 debugged() {
 	local turns=200 door=$dir/gdb.sock
 	[ "$1" != -d ] || { door=$2 && shift 2; }
-	rm -f "$dir/gdb.sock" "$dir/out"
+	rm -f "$dir/gdb.sock" "$dir/out" "$dir/vmm"
 	"$VMM" run --timeout 60 --gdb "$door" --debug-exit "$@" >"$dir/out" 2>"$dir/vmm" </dev/null &
 	pid=$!
 	until grep -qs 'waits for a debugger' "$dir/vmm"; do
@@ -161,15 +161,25 @@ refuses() {
 		vm 1 --gdb /proc/self/fd/9 "$hello" 9<>"$dir/file" && says 'Socket operation on non-socket' "$dir/err"
 }
 
-# Who may connect: the user alone. A socket that a dead vmm left does not matter.
+# Who may connect: the user alone. A socket that a dead vmm left does not matter, and an
+# ended one leaves none.
 socket_of_its_own() {
 	debugged -p 'end=debug exit=4' "$hello" || return
 	[ "$(stat -c %a "$dir/gdb.sock")" = 600 ] || { stat "$dir/gdb.sock"; return 1; }
 	vm 1 --gdb "$dir/gdb.sock" "$hello" && says 'somebody answers there already' "$dir/err" || return
 	kill -TERM $pid
 	wait $pid
-	"$VMM" run --timeout 1 --gdb "$dir/gdb.sock" "$hello" 2>"$dir/err"
-	[ $? = 37 ]
+	[ ! -e "$dir/gdb.sock" ] || { echo 'it is still there'; return 1; }
+	stale_socket "$dir/gdb.sock" STREAM &&
+		"$VMM" run --timeout 1 --gdb "$dir/gdb.sock" "$hello" 2>"$dir/err"
+	[ $? = 37 ] && [ ! -e "$dir/gdb.sock" ]
+}
+
+# Killed: the VM's process, of which vmm tells, or vmm itself.
+socket_gone_after_kill() {
+	debugged "$hello" && kill -KILL "$(vm_process)" && gives 33 &&
+		[ ! -e "$dir/gdb.sock" ] && debugged "$hello" && kill -KILL $pid &&
+		ended $pid 5 && gone "$dir/gdb.sock"
 }
 
 check 'breakpoints, steps, registers and variables' breaks_and_changes
@@ -190,5 +200,6 @@ check 'a watchdog stands still with its guest' watchdog_waits
 check 'by a TCP port' by_port
 check 'a door that cannot be made is an error' refuses
 check 'the socket is its owner'"'"'s, and a stale one is replaced' socket_of_its_own
+check 'its socket is gone, whoever was killed' socket_gone_after_kill
 check 'the time limit holds for a guest that waits' time_limit
 t_done

@@ -23,9 +23,10 @@ with_server() {
 	return $status
 }
 
-gone() { [ ! -e "$sock" ] || { echo "$sock is still there" && return 1; }; }
+# With vmm, not after it.
+left_none() { [ ! -e "$sock" ] || { echo "$sock is still there" && return 1; }; }
 
-cid() { guest vsock "${vsock[@]}" -p refused=99 && says '^hello from cid 42$' && gone; }
+cid() { guest vsock "${vsock[@]}" -p refused=99 && says '^hello from cid 42$' && left_none; }
 
 # client INPUT OUTPUT: one client of the guest's port 7.
 client() {
@@ -47,7 +48,7 @@ clients() { # COUNT BYTES
 		{ echo "OK $(((1 << 30) + i))" && cat "$dir/data"; } | cmp - "$dir/back" || break
 	done
 	wait "$pid"
-	[ $? = 64 ] && [ $i = "$1" ] && gone && return
+	[ $? = 64 ] && [ $i = "$1" ] && left_none && return
 	cat "$dir/out" "$dir/err"
 	return 1
 }
@@ -55,22 +56,26 @@ clients() { # COUNT BYTES
 # A second VM must not take the first one's socket away.
 in_use() {
 	listening -p 'listen=7'
-	vm 1 --debug-exit "${vsock[@]}" "$GUESTS/vsock.elf" && says "$sock: is in use" "$dir/err"
+	vm 1 --debug-exit "${vsock[@]}" "$GUESTS/vsock.elf" && says "$sock: somebody answers there already" "$dir/err"
 	local status=$?
 	[ -S "$sock" ] || status=1
 	kill "$pid"
-	ended "$pid" 5 && gone && return $status
+	ended "$pid" 5 && left_none && return $status
 }
 
 killed() {
 	listening -p 'listen=7'
 	kill -KILL "$pid"
-	ended "$pid" 5
-	for ((i = 0; i < 100; i++)); do
-		gone >/dev/null && return
-		sleep 0.05
-	done
-	gone
+	ended "$pid" 5 && gone "$sock"
+}
+
+killed_vm() {
+	local status
+	listening -p 'listen=7'
+	kill -KILL "$(vm_process)"
+	wait "$pid"
+	status=$?
+	[ $status = 33 ] && left_none
 }
 
 # The broker keeps its channel and the name that it will remove, and can only connect.
@@ -125,5 +130,6 @@ check 'a relative path' with_server relative
 check 'an inherited socket' with_server inherited
 check 'a socket that is in use stays' in_use
 check 'the socket goes when vmm is killed' killed
+check "and when the VM's process is" killed_vm
 check 'the broker is confined' confined
 t_done

@@ -48,6 +48,25 @@ ended() {
 	done
 }
 
+# vm_process: the process of the VM that vmm at $pid supervises.
+vm_process() { pgrep -P "$pid" -x vmm; }
+
+# gone FILE: within 5 s, since it may be removed just after vmm's end.
+gone() {
+	local turns=100
+	while [ -e "$1" ]; do
+		[ $turns -gt 0 ] || { echo "$1 is still there" && return 1; }
+		turns=$((turns - 1))
+		sleep 0.05
+	done
+}
+
+# stale_socket FILE TYPE: a socket at which nobody listens.
+stale_socket() {
+	perl -MSocket -e 'socket(S, AF_UNIX, eval "SOCK_$ARGV[1]", 0) &&
+		bind(S, sockaddr_un($ARGV[0])) or die $!' "$1" "$2"
+}
+
 # in_background ARGUMENT...: vmm run, as $pid; returns when the guest says hello.
 in_background() {
 	local turns=200
