@@ -62,6 +62,27 @@ static void suspended_it_is_silent_and_loses_nothing(void **state)
 	close(fd);
 }
 
+/* Its kick is older than the word that the last driver has gone. */
+static void resumed_after_a_reset_it_knows_no_old_connection(void **state)
+{
+	struct env *e = *state;
+	struct vsock_packet p;
+	int fd;
+
+	start(e);
+	fd = connect_out(e, GUEST);
+	fake_out(&e->host, DEV_MMIO, e->d.kick_addr[VSOCK_TX], VSOCK_TX, 2);
+	start_empty(e);
+	submit_buffers(e, 4, RX_SIZE);
+	e->dev->class->pause(e->dev, DEV_SUSPENDED);
+	e->dev->class->pause(e->dev, DEV_RUNS);
+	p = packet(e, RW, GUEST, HOST);
+	submit_packet(e, &p, 0);
+	hears_op(e, RST);
+	reads_end(fd);
+	close(fd);
+}
+
 static void a_port_where_nobody_listens_is_refused(void **state)
 {
 	struct env *e = *state;
@@ -527,6 +548,7 @@ int main(void)
 		TEST(the_guest_finds_its_cid),
 		TEST(the_guest_connects_and_both_talk),
 		TEST(suspended_it_is_silent_and_loses_nothing),
+		TEST(resumed_after_a_reset_it_knows_no_old_connection),
 		TEST(a_port_where_nobody_listens_is_refused),
 		TEST(a_listener_whose_backlog_is_full_refuses),
 		TEST(a_client_connects_to_the_guest),
