@@ -7,11 +7,14 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 
 #define BACKLOG 128
+#define LOCK_TRIES 100
+#define LOCK_PAUSE_MS 10
 
 static int option(int fd, int name)
 {
@@ -66,17 +69,23 @@ static int remove_stale(const char *what, const struct sockaddr_un *addr,
 
 /*
  * Two of us must not both find the same stale file, and the slower one remove
- * what the faster one has made. A folder that cannot be locked is no reason to fail.
+ * what the faster one has made. A folder that cannot be locked is no reason to fail,
+ * nor to wait for ever: whoever may read it may keep it locked, and /tmp is
+ * everybody's.
  */
 static int lock_folder(const char *path)
 {
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000 };
 	char copy[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	int fd;
 
 	memcpy(copy, path, strlen(path) + 1);
 	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		(void)flock(fd, LOCK_EX);
+	for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+			break;
+		nanosleep(&pause, NULL);
+	}
 	return fd;
 }
 

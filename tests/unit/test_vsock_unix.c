@@ -1,6 +1,7 @@
 /* Vsock over Unix sockets: who connects to whom, and what nobody may do. */
 #include "tests/unit/vsock_rig.h"
 
+#include <sys/file.h>
 #include <sys/resource.h>
 
 /* --- connecting ------------------------------------------------------------ */
@@ -483,6 +484,19 @@ static void a_live_socket_is_in_use(void **state)
 	close(connect_out(e, GUEST));
 }
 
+/* Whoever may read a folder may lock it, and /tmp is everybody's. */
+static void a_folder_that_somebody_keeps_locked_does_not_stop_it(void **state)
+{
+	struct env *e = new_env();
+	int fd = open(e->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct err err;
+
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_int_equal(create(e, e->path, &err), 0);
+	close(fd);
+	*state = e;
+}
+
 static void a_stale_socket_is_replaced(void **state)
 {
 	struct env *e = new_env();
@@ -570,6 +584,7 @@ int main(void)
 		TEST(a_receive_buffer_without_room_breaks_the_device),
 		TEST(a_broken_ring_breaks_the_device_until_reset),
 		TEST(a_live_socket_is_in_use),
+		ALONE(a_folder_that_somebody_keeps_locked_does_not_stop_it),
 		ALONE(a_stale_socket_is_replaced),
 		ALONE(another_file_is_left_alone),
 		ALONE(a_path_too_long_for_ports_is_refused),
