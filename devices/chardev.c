@@ -122,7 +122,9 @@ static void enqueue_time(struct chardev *chr)
 
 static void enqueue_stamped(struct chardev *chr, const char *buf, size_t len)
 {
-	while (len > 0) {
+	/* What finds the ring full is not looked at: a guest may send gigabytes of
+	 * lines. */
+	while (len > 0 && chr->used < RING_SIZE) {
 		const char *end = memchr(buf, '\n', len);
 		size_t n = end ? (size_t)(end - buf) + 1 : len;
 
@@ -132,6 +134,10 @@ static void enqueue_stamped(struct chardev *chr, const char *buf, size_t len)
 		chr->mid_line = !end;
 		buf += n;
 		len -= n;
+	}
+	if (len > 0) {
+		enqueue(chr, buf, len);
+		chr->mid_line = buf[len - 1] != '\n';
 	}
 }
 

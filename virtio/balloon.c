@@ -28,8 +28,12 @@
 #define PAGE_SHIFT 12 /* section 5.5.6: whatever pages the guest has */
 /* Page numbers of one request that are looked at; Linux sends 256. */
 #define MAX_PFNS (16u << 10)
-/* Requests before the loop's other watches have a turn. */
-#define BUDGET 16
+/*
+ * Requests before the loop's other watches have a turn; so many page numbers, each of
+ * which may be a system call, count as one more.
+ */
+#define BUDGET 16u
+#define PFNS_PER_TURN 1024u
 
 enum { INFLATE, DEFLATE, STATS, QUEUES_MAX = 5 };
 
@@ -177,6 +181,14 @@ static void tell(struct balloon *b)
 
 /* --- queues ---------------------------------------------------------------- */
 
+/* What serving the chain at hand takes of the budget. */
+static unsigned cost(const struct balloon *b, unsigned n)
+{
+	uint64_t pfns = n == INFLATE ? b->chain.out_len / 4 : 0;
+
+	return 1 + (unsigned)((pfns < MAX_PFNS ? pfns : MAX_PFNS) / PFNS_PER_TURN);
+}
+
 /* The chain at hand; false: it is kept. */
 static bool serve(struct balloon *b, unsigned n)
 {
@@ -197,19 +209,20 @@ static void balloon_kick(struct virtio_dev *v, unsigned n)
 	struct vq *q = &v->queues[n];
 	unsigned budget = BUDGET;
 	bool told = false;
-	int r;
+	int r = 0;
 
 	do {
 		vq_kicks(q, false);
-		while ((r = vq_pop(q, &b->chain)) > 0) {
+		while (budget > 0 && (r = vq_pop(q, &b->chain)) > 0) {
+			unsigned spent = cost(b, n);
+
 			if (serve(b, n)) {
 				vq_push(q, b->chain.head, 0);
 				virtio_signal(v, n);
 			} else {
 				told = true;
 			}
-			if (--budget == 0)
-				break;
+			budget -= spent < budget ? spent : budget;
 		}
 		if (r < 0) {
 			virtio_broken(v, q->why);

@@ -258,6 +258,8 @@ static void vsock_resume(struct virtio_dev *v)
 {
 	struct vsock *d = (struct vsock *)v;
 
+	if (d->stopped)
+		drop_all(d);
 	receive(d);
 	output(d);
 }

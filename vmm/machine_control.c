@@ -56,6 +56,7 @@ static void pause_devices(struct machine *m)
 	if (how == m->told)
 		return;
 	m->told = how;
+	machine_panic_waits(m, how != DEV_RUNS);
 	for (size_t i = 0; i < m->n_devices; i++) {
 		struct device *dev = m->devices[i].dev;
 

@@ -82,17 +82,29 @@ void machine_vcpu_end(void *ctx, enum vm_end end, unsigned detail, const char *f
 	va_end(ap);
 }
 
+/* Cannot fail: the timer is there before any vCPU runs. */
+static void set_grace(const struct machine *m, time_t seconds)
+{
+	const struct itimerspec grace = { .it_value.tv_sec = seconds };
+
+	timerfd_settime(m->panic_fd, 0, &grace, NULL);
+}
+
 void machine_panicked(struct machine *m, bool handles)
 {
-	const struct itimerspec grace = { .it_value.tv_sec = PANIC_GRACE_S };
-
 	AUTO_LOCK(&m->end_lock);
 	m->report->panicked = true;
 	if (handles || m->panic_ends)
 		return;
 	m->panic_ends = true;
-	/* Cannot fail: the timer is there before any vCPU runs. */
-	timerfd_settime(m->panic_fd, 0, &grace, NULL);
+	set_grace(m, PANIC_GRACE_S);
+}
+
+void machine_panic_waits(struct machine *m, bool waits)
+{
+	AUTO_LOCK(&m->end_lock);
+	if (m->panic_ends)
+		set_grace(m, waits ? 0 : PANIC_GRACE_S);
 }
 
 /* A thread that cannot be jailed must not run. */
@@ -137,13 +149,19 @@ static void on_timeout(void *arg, uint32_t events)
 
 static void on_panic(void *arg, uint32_t events)
 {
+	struct machine *m = arg;
+	uint64_t n;
+
 	(void)events;
-	machine_end(arg, VM_END_PANIC, 0, "the guest panicked");
+	/* Stopped meanwhile? */
+	if (read(m->panic_fd, &n, sizeof(n)) != sizeof(n))
+		return;
+	machine_end(m, VM_END_PANIC, 0, "the guest panicked");
 }
 
 static int watch_panic(struct machine *m, struct err *err)
 {
-	m->panic_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	m->panic_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (m->panic_fd < 0)
 		return err_sys(err, -errno, "panic timer");
 	return loop_add(m->loop, m->panic_fd, EPOLLIN, on_panic, m, NULL, err);

@@ -90,6 +90,9 @@ void machine_begin(struct machine *m);
 /* gdb has stopped all vCPUs, or lets them go: devices hear of it. Main thread. */
 void machine_debugged(struct machine *m, bool stopped);
 
+/* A guest that stands still keeps the time that its panic leaves it. Main thread. */
+void machine_panic_waits(struct machine *m, bool waits);
+
 /* Let guest and devices stand still or go on; any state from any other. Main thread. */
 void machine_pause(struct machine *m, enum dev_pause how);
 

@@ -70,7 +70,7 @@ RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
 /* The control socket: who connects, what they ask, what they are told. */
 RULE(M, accept4)
 RULE(M, recvmsg)
-RULE(M, sendto)
+RULE_EQ(M, sendto, 5, 0) /* to who has connected: without an address */
 
 /*
  * vhost: a guest's driver starts a device by a register write, and stops it; so does
@@ -97,7 +97,7 @@ RULE_EQ(W, ioctl, 1, VHOST_GET_VRING_BASE)
 RULE(M | V, timerfd_settime) /* V: the grace after a panic, and the watchdog */
 RULE(M, timerfd_gettime) /* the watchdog, suspended */
 RULE(M, getrandom)
-/* Console output to a Unix socket that is connected: without an address. */
+/* Console output to a Unix socket that is connected: without an address, too. */
 RULE_EQ(M, sendto, 5, 0)
 
 /*

@@ -183,6 +183,21 @@ static void a_giant_request_is_cut(void **state)
 	assert_true(is_given_back(e, 5));
 }
 
+static void giant_requests_take_turns_with_the_loop(void **state)
+{
+	struct env *e = *state;
+	struct fake_seg seg = { GPA(1 << 20), 16384 * 4, false };
+
+	for (unsigned i = 0; i < 3; i++)
+		fake_submit(&e->d, INFLATE, &seg, 1);
+	fake_out(&e->host, DEV_MMIO, e->d.kick_addr[INFLATE], INFLATE, 2);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(loop_poll(e->host.host.loop), 1);
+		assert_true(fake_used(&e->d, INFLATE, NULL, NULL));
+		assert_false(fake_used(&e->d, INFLATE, NULL, NULL));
+	}
+}
+
 static void reported_pages_are_given_back_and_parts_of_pages_are_not(void **state)
 {
 	struct env *e = *state;
@@ -415,6 +430,7 @@ int main(void)
 		TEST(page_numbers_outside_of_ram_do_nothing),
 		TEST(requests_of_odd_shapes_come_back),
 		TEST(a_giant_request_is_cut),
+		TEST(giant_requests_take_turns_with_the_loop),
 		TEST(reported_pages_are_given_back_and_parts_of_pages_are_not),
 		TEST(reporting_works_on_the_fifth_queue_too),
 		TEST(without_statistics_reporting_is_the_third_queue),

@@ -688,6 +688,35 @@ static void lines_carry_their_time(void **state)
 	assert_true(y[0] >= 2024 && y[1] >= y[0]);
 }
 
+/* With a time for each this would take minutes. */
+static void of_a_flood_of_lines_only_what_fits_gets_a_time(void **state)
+{
+	struct chardev *chr;
+	size_t len = 64u << 20, got = 0;
+	char *flood = malloc(len), buf[8192];
+	ssize_t n;
+	int p[2];
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	chr = open_chardev((struct chardev_cfg){
+		.type = CHARDEV_FILE, .path = fd_path(p[1]), .timestamp = true });
+	memset(flood, '\n', len);
+	chardev_write(chr, flood, len);
+	free(flood);
+	run();
+	while ((n = read(p[0], buf, sizeof(buf))) > 0) {
+		got += (size_t)n;
+		run();
+	}
+	assert_int_equal(got, RING);
+	assert_false(chardev_drain(chr, 0));
+	chardev_close(chr);
+	close(p[0]);
+	close(p[1]);
+}
+
 /* --- the escape key, on a terminal that is stdin --- */
 
 static int saved_stdin, master;
@@ -849,6 +878,7 @@ int main(void)
 		CHR_TEST(datagram_reader_that_goes_is_no_error),
 		CHR_TEST(stream_carries_both_ways),
 		CHR_TEST(lines_carry_their_time),
+		CHR_TEST(of_a_flood_of_lines_only_what_fits_gets_a_time),
 		CHR_TEST(escape_key_leaves_the_terminal),
 		CHR_TEST(escape_key_works_while_the_guest_reads_nothing),
 		CHR_TEST(long_paste_waits_for_the_guest),

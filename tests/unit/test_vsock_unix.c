@@ -1,6 +1,7 @@
 /* Vsock over Unix sockets: who connects to whom, and what nobody may do. */
 #include "tests/unit/vsock_rig.h"
 
+#include <sys/file.h>
 #include <sys/resource.h>
 
 /* --- connecting ------------------------------------------------------------ */
@@ -59,6 +60,27 @@ static void suspended_it_is_silent_and_loses_nothing(void **state)
 	reads(fd, "for later");
 	write_all(fd, "and on", 6);
 	hears_data(e, "and on");
+	close(fd);
+}
+
+/* Its kick is older than the word that the last driver has gone. */
+static void resumed_after_a_reset_it_knows_no_old_connection(void **state)
+{
+	struct env *e = *state;
+	struct vsock_packet p;
+	int fd;
+
+	start(e);
+	fd = connect_out(e, GUEST);
+	fake_out(&e->host, DEV_MMIO, e->d.kick_addr[VSOCK_TX], VSOCK_TX, 2);
+	start_empty(e);
+	submit_buffers(e, 4, RX_SIZE);
+	e->dev->class->pause(e->dev, DEV_SUSPENDED);
+	e->dev->class->pause(e->dev, DEV_RUNS);
+	p = packet(e, RW, GUEST, HOST);
+	submit_packet(e, &p, 0);
+	hears_op(e, RST);
+	reads_end(fd);
 	close(fd);
 }
 
@@ -462,6 +484,19 @@ static void a_live_socket_is_in_use(void **state)
 	close(connect_out(e, GUEST));
 }
 
+/* Whoever may read a folder may lock it, and /tmp is everybody's. */
+static void a_folder_that_somebody_keeps_locked_does_not_stop_it(void **state)
+{
+	struct env *e = new_env();
+	int fd = open(e->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct err err;
+
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_int_equal(create(e, e->path, &err), 0);
+	close(fd);
+	*state = e;
+}
+
 static void a_stale_socket_is_replaced(void **state)
 {
 	struct env *e = new_env();
@@ -527,6 +562,7 @@ int main(void)
 		TEST(the_guest_finds_its_cid),
 		TEST(the_guest_connects_and_both_talk),
 		TEST(suspended_it_is_silent_and_loses_nothing),
+		TEST(resumed_after_a_reset_it_knows_no_old_connection),
 		TEST(a_port_where_nobody_listens_is_refused),
 		TEST(a_listener_whose_backlog_is_full_refuses),
 		TEST(a_client_connects_to_the_guest),
@@ -548,6 +584,7 @@ int main(void)
 		TEST(a_receive_buffer_without_room_breaks_the_device),
 		TEST(a_broken_ring_breaks_the_device_until_reset),
 		TEST(a_live_socket_is_in_use),
+		ALONE(a_folder_that_somebody_keeps_locked_does_not_stop_it),
 		ALONE(a_stale_socket_is_replaced),
 		ALONE(another_file_is_left_alone),
 		ALONE(a_path_too_long_for_ports_is_refused),

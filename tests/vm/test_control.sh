@@ -166,6 +166,19 @@ limit_counts() {
 	[ $got = 37 ] && [ ! -s "$dir/out" ]
 }
 
+# Suspended within the second that a panic leaves a guest, or it is tried again.
+panic_waits() {
+	local i
+	for ((i = 0; i < 5; i++)); do
+		start -p 'event=1 end=spin' "$hello" && sleep 0.2 || return
+		does suspend "$@" "$sock" && break
+		wait "$pid"
+	done
+	sleep 1.5
+	state_is "suspended${1:+-full}" && does resume "$@" "$sock" && over 34 &&
+		says 'the guest panicked' "$dir/err"
+}
+
 ends_suspended() { # COMMAND...
 	start -p end=spin "$hello" && does suspend --full "$sock" && "$@" && over 0
 }
@@ -347,6 +360,8 @@ check 'what was suspended in full is resumed in full' half_resumed
 check 'accesses happen once in a storm of suspends' storm '"SuspendVcpus"' '"ResumeVcpus"'
 check 'the same with devices' storm '"SuspendVm"' '"ResumeVm"'
 check 'disks lose nothing in a storm of suspends' disk_storm
+check 'the last second of a guest that panicked waits for resume' panic_waits
+check 'and for resume --full' panic_waits --full
 check '--suspended waits for resume' starts_suspended
 check 'the time limit counts while suspended' limit_counts
 check 'stop ends a suspended VM' ends_suspended does stop "$sock"
