@@ -94,6 +94,27 @@ int boot_rom_load(const struct boot_image *img, struct boot_rom *ret_rom,
 	return rom_seal(ret_rom, r, "bios", err);
 }
 
+/* Bits, n0inv, then modulus and R^2 modulo it, which are as long. */
+static int read_key(const struct boot_image *img, struct key_block *block,
+		    struct err *err)
+{
+	uint64_t bits = (img->size - 8) / 2 * 8;
+	int r = 0;
+
+	if (img->size == 520 || img->size == 1032)
+		r = boot_read(img, "bios key", 0, block->key, img->size, err);
+	if (r < 0)
+		return r;
+	if ((img->size != 520 && img->size != 1032) ||
+	    __builtin_bswap32(le32_get(block->key)) != bits)
+		return err_set(err, -EINVAL,
+			       "bios key %s: is no public key of 2048 or 4096 bits, as"
+			       " avbtool extract_public_key writes it",
+			       img->path);
+	block->size = (uint32_t)img->size;
+	return 0;
+}
+
 int boot_trust_load(const struct boot_trust *trust, struct boot_rom *ret_page,
 		    struct err *err)
 {
@@ -111,15 +132,8 @@ int boot_trust_load(const struct boot_trust *trust, struct boot_rom *ret_page,
 		.unlocked = trust->unlocked,
 		.rollback_index = trust->rollback_index,
 	};
-	if (img->fd >= 0 && (img->size == 0 || img->size > sizeof(block->key)))
-		r = err_set(err, -EINVAL,
-			    "bios key %s: %" PRIu64 " bytes; a public key of AVB's, as"
-			    " avbtool extract_public_key writes it, has 520 or 1032",
-			    img->path, img->size);
-	else if (img->fd >= 0)
-		r = boot_read(img, "bios key", 0, block->key, img->size, err);
-	if (r == 0 && img->fd >= 0)
-		block->size = (uint32_t)img->size;
+	if (img->fd >= 0)
+		r = read_key(img, block, err);
 	return rom_seal(ret_page, r, "bios key", err);
 }
 

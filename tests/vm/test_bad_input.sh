@@ -107,6 +107,8 @@ check 'firmware: missing' refused 1 "$dir/none" --bios "$dir/none"
 check 'firmware: empty' refused 1 "$dir/empty" --bios "$dir/empty"
 check 'firmware: too large' refused 1 "$dir/large" --bios "$dir/large"
 check 'firmware: a folder' refused 1 "$dir/folder" --bios "$dir/folder"
+head -c 520 /dev/urandom >"$dir/random"
+check 'firmware: a key that is none' refused 1 "$dir/random" --bios "$hello" --bios-key "$dir/random"
 check 'firmware and a kernel' refused 35 '--bios' --bios "$hello" "$hello"
 check 'firmware and an initrd' refused 35 '--initrd' --bios "$hello" -i "$hello"
 
