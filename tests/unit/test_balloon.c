@@ -301,12 +301,12 @@ static void nobody_has_a_balloon_larger_than_the_memory(void **state)
 
 /* --- statistics ------------------------------------------------------------ */
 
-struct stat {
+struct stat_entry {
 	uint16_t tag;
 	uint64_t value;
 } __attribute__((packed));
 
-static void submit_stats(struct env *e, const struct stat *stats, unsigned n)
+static void submit_stats(struct env *e, const struct stat_entry *stats, unsigned n)
 {
 	struct fake_seg seg = { fake_put(&e->host, stats, n * sizeof(*stats)),
 				n * (uint32_t)sizeof(*stats), false };
@@ -330,8 +330,10 @@ static void answered(void *arg, const struct balloon_stats *stats)
 static void statistics_are_asked_for_and_answered(void **state)
 {
 	struct env *e = *state;
-	const struct stat first[] = { { 4, 1000 } };
-	const struct stat second[] = { { 5, 7 }, { 4, 999 }, { 0x1234, 1 }, { 16, 1 } };
+	const struct stat_entry first[] = { { 4, 1000 } };
+	const struct stat_entry second[] = {
+		{ 5, 7 }, { 4, 999 }, { 0x1234, 1 }, { 16, 1 }
+	};
 	struct balloon_state s;
 
 	assert_int_equal(virtio_balloon_stats(e->dev, answered, e), -ENOTCONN);
@@ -358,7 +360,7 @@ static void statistics_are_asked_for_and_answered(void **state)
 static void who_has_given_up_is_not_called(void **state)
 {
 	struct env *e = *state;
-	const struct stat stat = { 4, 1000 };
+	const struct stat_entry stat = { 4, 1000 };
 
 	submit_stats(e, &stat, 1);
 	assert_int_equal(virtio_balloon_stats(e->dev, answered, e), 0);
@@ -372,7 +374,7 @@ static void who_has_given_up_is_not_called(void **state)
 static void a_reset_forgets_the_buffer(void **state)
 {
 	struct env *e = *state;
-	const struct stat stat = { 4, 1000 };
+	const struct stat_entry stat = { 4, 1000 };
 
 	submit_stats(e, &stat, 1);
 	assert_int_equal(virtio_balloon_stats(e->dev, answered, e), 0);
