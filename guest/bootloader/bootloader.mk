@@ -81,6 +81,13 @@ $(BOOTLOADER_UNITS): $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BOOTLO
 $(BUILD)/obj/tests/unit/test_bootloader_%.o $(BUILD)/obj/tests/unit/bootloader_rig.o \
 $(BUILD)/obj/tests/fuzz/fuzz_bootloader_%.o: EXTRA_CFLAGS = -isystem $(BEARSSL_STAMP)/inc
 $(call obj,$(wildcard tests/unit/*bootloader_*.c tests/fuzz/fuzz_bootloader_*.c)): $(BEARSSL_STAMP)
+# What the bootloader would do with a disk, for tests in shell.
+$(BUILD)/obj/tests/bootplan.o: EXTRA_CFLAGS = -isystem $(BEARSSL_STAMP)/inc
+$(call obj,tests/bootplan.c): $(BEARSSL_STAMP)
+$(BUILD)/tests/bootplan: $(BUILD)/obj/tests/bootplan.o $(BOOTLOADER_HOST)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
 BOOTLOADER_FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_bootloader_*.c))
 $(BOOTLOADER_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BOOTLOADER_RIG)
 	$(call say,LD,$@)
