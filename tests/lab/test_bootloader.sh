@@ -29,9 +29,9 @@ avb=(androidboot.slot_suffix=_a androidboot.verifiedbootstate=green 'androidboot
 
 check 'a kernel and its ramdisk of version 2 boot' starts 2
 check 'its command line is the host'\''s, the image'\''s, and what AVB says' \
-	has of=host quiet of=boot of=vbmeta "$tree" "${avb[@]}"
+	has of=host quiet of=boot "$tree" of=vbmeta "${avb[@]}"
 check 'version 3 boots with both ramdisks' starts 3
-check 'its command line has the vendor'\''s, too' has of=host quiet of=vendor of=boot of=vbmeta "$tree" "${avb[@]}"
+check 'its command line has the vendor'\''s, too' has of=host quiet of=vendor of=boot "$tree" of=vbmeta "${avb[@]}"
 check 'version 4 boots with init_boot' starts 4
 check 'its command line asks for bootconfig' has of=host quiet of=vendor of=boot of=vbmeta bootconfig
 check 'which has what AVB says' lacks androidboot.verifiedbootstate
