@@ -225,6 +225,9 @@ $(BUILD)/bench/disks $(BUILD)/bench/vsock_unix: $(BUILD)/bench/%: $(BUILD)/obj/t
 		$(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)
+$(BUILD)/bench/read_hash: $(BUILD)/obj/tests/bench/read_hash.o $(BOOTLOADER_HOST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)
