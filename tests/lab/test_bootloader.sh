@@ -15,9 +15,9 @@ has() {
 	local cmdline
 	cmdline=$(sed -n 's/^cmdline: \(.*[^\r]\)\r*$/ \1 /p' "$dir/out")
 	for word; do
-		# shellcheck disable=SC2053 # it is a pattern
-		[[ $cmdline = *" "$word" "* ]] || { echo "no '$word' behind what came before it in: $cmdline"; return 1; }
-		cmdline=" ${cmdline#*" "$word" "}"
+		# shellcheck disable=SC2053,SC2295 # it is a pattern
+		[[ $cmdline = *' '$word' '* ]] || { echo "no '$word' behind what came before it in: $cmdline"; return 1; }
+		cmdline=" ${cmdline#*' '$word' '}"
 	done
 }
 lacks() { said 'cmdline: ' && ! grep '^cmdline: ' "$dir/out" | grep -F -- "$1"; }

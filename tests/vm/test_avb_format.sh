@@ -63,10 +63,9 @@ frozen() {
 		for v in 2 3 4; do
 			"$avb" boot "$p/boot-$v" --version $v --kernel "$dir/kernel" --ramdisk "$dir/ramdisk" \
 				--cmdline "of=boot$v" || return
-		done && for v in 3 4; do
-			"$avb" vendor_boot "$p/vendor_boot-$v" --version $v --ramdisk "$dir/vendor" \
-				--cmdline "of=vendor$v" $([ $v = 3 ] || echo --bootconfig "$dir/config") || return
-		done && "$avb" init_boot "$p/init_boot" --ramdisk "$dir/ramdisk" && "$avb" misc "$p/misc" 15,0,1 14,2,0 &&
+		done && "$avb" vendor_boot "$p/vendor_boot-3" --version 3 --ramdisk "$dir/vendor" --cmdline of=vendor3 &&
+		"$avb" vendor_boot "$p/vendor_boot-4" --version 4 --ramdisk "$dir/vendor" --cmdline of=vendor4 \
+			--bootconfig "$dir/config" && "$avb" init_boot "$p/init_boot" --ramdisk "$dir/ramdisk" && "$avb" misc "$p/misc" 15,0,1 14,2,0 &&
 		cp "$p/boot-3" "$p/footer" && "$avb" footer "$p/footer" 65536 --name boot --key "$pem" &&
 		"$avb" vbmeta "$p/vbmeta" --key "$pem" --rollback-index 7 --salt 0123456789abcdef --cmdline 'a=b c' \
 			--hash boot="$p/boot-3" --hash init_boot="$p/init_boot" --chain "other=$p/key-4096" \
