@@ -160,7 +160,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock)
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock signed)
 MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button evdev ext4 pvpanic-pci
 MODULES_standard := i6300esb
 MODULES_vsock := virtio_pci vmw_vsock_virtio_transport
@@ -183,14 +183,21 @@ $(BUILD)/lab/fio: tests/lab/tools
 	@tests/setup test
 	$(call say,GUEST,$@)
 	$(Q)rm -rf $@ && $< $@
-# The kernel's own test; without it, one test is skipped and tells why.
-$(BUILD)/lab/vsock_test: guest/linux/vsock_test | $(BUILD)/setup
+# Signed disks for the bootloader.
+$(BUILD)/lab/signed: tests/lab/signed $(BUILD)/lab/cloud $(BUILD)/vmm
+	@tests/setup test
+	$(call say,GUEST,$@)
+	$(Q)$< $@
+# The kernel's own programs; without one, its test is skipped and tells why.
+$(BUILD)/lab/vsock_test $(BUILD)/lab/bootconfig: $(BUILD)/lab/%: guest/linux/% | $(BUILD)/setup
 	$(call say,GUEST,$@)
 	@mkdir -p $(@D)
-	$(Q)guest/linux/vsock_test $@ 2>$@.why || cat $@.why
+	$(Q)guest/linux/$* $@ 2>$@.why || cat $@.why
 LAB_PROGRAMS := $(BUILD)/lab/vsock_test
+# What tests/vm runs beside vmm.
+VM_PROGRAMS := $(BUILD)/tests/bootplan $(BUILD)/lab/bootconfig
 
-test: all guests $(BUILD)/tests/kvm-probe $(LAB_IMAGES) $(LAB_PROGRAMS)
+test: all guests $(BUILD)/tests/kvm-probe $(LAB_IMAGES) $(LAB_PROGRAMS) $(VM_PROGRAMS)
 	@tests/setup test
 	@$(MAKE) --no-print-directory test-programs
 	@tests/run all
@@ -198,7 +205,7 @@ test-unit:
 	@tests/setup test
 	@$(MAKE) --no-print-directory test-programs
 	@tests/run unit
-test-vm: all guests
+test-vm: all guests $(VM_PROGRAMS)
 	@tests/setup test
 	@tests/run vm
 test-lab: all guests $(LAB_IMAGES) $(LAB_PROGRAMS) $(BUILD)/tests/unit/test_block_device
@@ -219,6 +226,9 @@ $(BUILD)/bench/disks $(BUILD)/bench/vsock_unix: $(BUILD)/bench/%: $(BUILD)/obj/t
 		$(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)
+$(BUILD)/bench/read_hash: $(BUILD)/obj/tests/bench/read_hash.o $(BOOTLOADER_HOST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)

@@ -18,6 +18,8 @@ struct verifier {
 	/* All vbmeta images, in the order in which they were verified. */
 	struct vbmeta images[AVB_MAX_IMAGES];
 	size_t n_images;
+	/* Whose image is being read: a chained partition's; NULL: the top-level one. */
+	const struct avb_name *chained;
 };
 
 /*
@@ -59,7 +61,20 @@ static bool find_part(const struct verifier *v, const struct avb_name *base, boo
 	return gpt_find(v->disks, v->n_disks, name, ret_part, v->f);
 }
 
-static void keep(struct verifier *v, const struct avb_name *name, const uint8_t *data,
+/*
+ * Who was trusted with one partition has no say about the others: chained images speak
+ * of themselves only, but for those that exist to speak of others (vbmeta_system).
+ */
+static bool may_describe(const struct verifier *v, const struct avb_name *name)
+{
+	const struct avb_name *by = v->chained;
+
+	return !by || (by->len >= 6 && memcmp(by->text, "vbmeta", 6) == 0) ||
+	       (by->len == name->len && memcmp(by->text, name->text, name->len) == 0);
+}
+
+/* False: it has been kept before, perhaps by the word of somebody else. */
+static bool keep(struct verifier *v, const struct avb_name *name, const uint8_t *data,
 		 uint64_t size)
 {
 	static const char *const names[AVB_PARTITIONS] = {
@@ -68,9 +83,14 @@ static void keep(struct verifier *v, const struct avb_name *name, const uint8_t 
 		[AVB_VENDOR_BOOT] = "vendor_boot",
 	};
 
-	for (size_t i = 0; i < AVB_PARTITIONS; i++)
-		if (avb_name_is(name, names[i]))
-			v->slot->parts[i] = (struct avb_content){ data, size };
+	for (size_t i = 0; i < AVB_PARTITIONS; i++) {
+		if (!avb_name_is(name, names[i]))
+			continue;
+		if (v->slot->parts[i].data)
+			return false;
+		v->slot->parts[i] = (struct avb_content){ data, size };
+	}
+	return true;
 }
 
 static bool verify_hash(struct verifier *v, const struct avb_hash_descriptor *d)
@@ -92,7 +112,9 @@ static bool verify_hash(struct verifier *v, const struct avb_hash_descriptor *d)
 	    !refused(v, FAILURE_BOOTLOADER_BAD_HASH, part.name,
 		     "its content is not what was signed"))
 		return false;
-	keep(v, &d->name, data, d->image_size);
+	if (!keep(v, &d->name, data, d->image_size))
+		return fail_with(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, part.name,
+				 "two descriptors say what it holds");
 	/* What nobody will use gives its memory back. */
 	for (size_t i = 0; i < AVB_PARTITIONS; i++)
 		if (v->slot->parts[i].data == data)
@@ -237,8 +259,11 @@ static bool follow_chain(struct verifier *v, const struct avb_chain_descriptor *
 	/* Without a footer the partition is a vbmeta image, from its start. */
 	if (!ok)
 		footer = (struct avb_footer){ 0, part.size };
-	return verify_image(v, &part, footer.vbmeta_offset, footer.vbmeta_size, &d->key,
-			    0, depth + 1);
+	v->chained = &d->name;
+	ok = verify_image(v, &part, footer.vbmeta_offset, footer.vbmeta_size, &d->key,
+			  0, depth + 1);
+	v->chained = NULL;
+	return ok;
 }
 
 static bool handle_descriptor(struct verifier *v, const struct avb_descriptor *d,
@@ -253,7 +278,7 @@ static bool handle_descriptor(struct verifier *v, const struct avb_descriptor *d
 
 	switch (d->tag) {
 	case AVB_TAG_HASH:
-		if (!avb_hash_parse(d, &u.hash))
+		if (!avb_hash_parse(d, &u.hash) || !may_describe(v, &u.hash.name))
 			break;
 		if (!u.hash.alg_known)
 			return fail_with(
@@ -261,7 +286,8 @@ static bool handle_descriptor(struct verifier *v, const struct avb_descriptor *d
 				"a hash algorithm that is neither sha256 nor sha512");
 		return verify_hash(v, &u.hash);
 	case AVB_TAG_HASHTREE:
-		if (!avb_hashtree_parse(d, &u.hashtree))
+		if (!avb_hashtree_parse(d, &u.hashtree) ||
+		    !may_describe(v, &u.hashtree.name))
 			break;
 		add_hashtree(v, &u.hashtree);
 		return true;
@@ -277,7 +303,7 @@ static bool handle_descriptor(struct verifier *v, const struct avb_descriptor *d
 		return true; /* properties, and what is still to be invented */
 	}
 	return fail_with(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, name,
-			 "a descriptor contradicts itself");
+			 "a descriptor contradicts itself, or is not its business");
 }
 
 static bool handle_descriptors(struct verifier *v, const struct vbmeta *m,
@@ -301,13 +327,14 @@ static bool verify_image(struct verifier *v, const struct part *part, uint64_t o
 			 uint64_t room, const struct avb_key *key, uint64_t least,
 			 unsigned depth)
 {
-	struct vbmeta *m = &v->images[v->n_images];
 	const uint8_t *data;
+	struct vbmeta *m;
 	const char *why;
 
 	if (v->n_images == AVB_MAX_IMAGES)
 		return fail_with(v->f, FAILURE_BOOTLOADER_UNSUPPORTED, part->name,
 				 "more than 7 chained partitions");
+	m = &v->images[v->n_images];
 	if (room > VBMETA_MAX_SIZE)
 		room = VBMETA_MAX_SIZE;
 	/* A footer may lead anywhere: part_load() looks. */

@@ -7,6 +7,7 @@
 #include "bytes.h"
 
 #define VERSION_MAJOR 1u
+#define VERSION_MINOR 3u /* an image names the least that it needs */
 #define KEY_HEADER_SIZE 8u /* bits, n0inv; then the modulus and R^2 mod it */
 #define BLOCK_ALIGN 64u
 #define NO_AB (1u << 0) /* in the flags of descriptors */
@@ -59,9 +60,9 @@ const char *vbmeta_parse(const uint8_t *data, uint64_t size, struct vbmeta *ret)
 	*ret = (struct vbmeta){ .data = data };
 	if (size < VBMETA_HEADER_SIZE || memcmp(data, "AVB0", 4) != 0)
 		return "it is no vbmeta image";
-	if (be32(data + 4) != VERSION_MAJOR) {
+	if (be32(data + 4) != VERSION_MAJOR || be32(data + 8) > VERSION_MINOR) {
 		ret->unsupported = true;
-		return "it needs another version of AVB than 1";
+		return "it needs another version of AVB than 1.3";
 	}
 	auth_size = be64(data + 12);
 	aux_size = be64(data + 20);

@@ -14,6 +14,7 @@ enum { TYPE_BLOCK = 2, VENDOR = 0x1af4, DEVICE = 0x1042 };
 
 static struct virtio dev;
 static int current = -1;
+static bool stuck; /* a device did not stop, and may write to memory at any time */
 
 static bool open_disk(int index)
 {
@@ -22,7 +23,7 @@ static bool open_disk(int index)
 	if (current == index)
 		return true;
 	blk_stop();
-	if (!virtio_open(&dev, TYPE_BLOCK, (unsigned)index, &why) ||
+	if (stuck || !virtio_open(&dev, TYPE_BLOCK, (unsigned)index, &why) ||
 	    !virtio_negotiate(&dev, 1ull << VIRTIO_BLK_F_FLUSH) ||
 	    !virtio_use_irq(&dev, VIRTIO_POLL) || !virtio_queue(&dev, 0, &why))
 		return false;
@@ -33,8 +34,8 @@ static bool open_disk(int index)
 
 void blk_stop(void)
 {
-	if (current >= 0)
-		virtio_reset(&dev);
+	if (current >= 0 && !virtio_reset(&dev))
+		stuck = true;
 	current = -1;
 }
 
@@ -57,6 +58,10 @@ static bool request(uint32_t type, uint64_t sector, void *data, uint64_t n)
 	vq_kick(&dev.vq[0]);
 	for (int i = 0; used < 0 && i < PATIENCE; i++)
 		used = vq_wait(&dev.vq[0]);
+	/* Whatever it still has in hand, it must not write once its memory is used
+	 * again. */
+	if (used < 0)
+		blk_stop();
 	cpu_barrier();
 	return used >= 0 && status == VIRTIO_BLK_S_OK;
 }

@@ -60,6 +60,8 @@ $(call obj,$(wildcard $(BOOTLOADER)/*.c)): $(BEARSSL_STAMP)
 $(BUILD)/obj/bearssl/%.o: $(BEARSSL_STAMP) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HARDEN) -O2 -g -w -isystem $</inc -I$</src -c -o $@ $</src/$*.c
+# Nor are the loops over all bytes, of which a fuzzer learns nothing.
+$(BUILD)/obj/$(BOOTLOADER)/crc32.o: EXTRA_CFLAGS += $(if $(findstring fuzzer,$(CFLAGS)),-O2 -fno-sanitize=all -fno-sanitize=fuzzer-no-link)
 $(BOOTLOADER_HOST): $(BOOTLOADER_HOST_OBJS)
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -81,6 +83,13 @@ $(BOOTLOADER_UNITS): $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BOOTLO
 $(BUILD)/obj/tests/unit/test_bootloader_%.o $(BUILD)/obj/tests/unit/bootloader_rig.o \
 $(BUILD)/obj/tests/fuzz/fuzz_bootloader_%.o: EXTRA_CFLAGS = -isystem $(BEARSSL_STAMP)/inc
 $(call obj,$(wildcard tests/unit/*bootloader_*.c tests/fuzz/fuzz_bootloader_*.c)): $(BEARSSL_STAMP)
+# What the bootloader would do with a disk, for tests in shell.
+$(BUILD)/obj/tests/bootplan.o $(BUILD)/obj/tests/bench/read_hash.o: EXTRA_CFLAGS = -isystem $(BEARSSL_STAMP)/inc
+$(call obj,tests/bootplan.c tests/bench/read_hash.c): $(BEARSSL_STAMP)
+$(BUILD)/tests/bootplan: $(BUILD)/obj/tests/bootplan.o $(BOOTLOADER_HOST)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
 BOOTLOADER_FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_bootloader_*.c))
 $(BOOTLOADER_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BOOTLOADER_RIG)
 	$(call say,LD,$@)

@@ -61,9 +61,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!gpt_find(&r->gpt, 1, "boot_a", &part, &r->f))
 		return 0;
 	REQUIRE(within(part.first, part.sectors, RIG_SECTORS));
-	/* The device's function aborts on sectors that do not exist. */
-	if (part.size <= sizeof(r->memory) / 2)
-		part_load(&part, part.size / 3, part.size - part.size / 3, &r->arena,
-			  &read, &r->f);
+	/* The device's functions abort on sectors that do not exist. */
+	REQUIRE(!part_load(&part, part.size / 3, part.size, &r->arena, &read, &r->f));
+	REQUIRE(!part_write_sector(&part, part.size, data, &r->f));
+	REQUIRE(part_write_sector(&part, part.size - SECTOR_SIZE, r->disk, &r->f));
+	REQUIRE(part_load(&part, part.size / 3, part.size - part.size / 3, &r->arena,
+			  &read, &r->f) ||
+		r->f.code == FAILURE_BOOTLOADER_NO_MEMORY);
 	return 0;
 }

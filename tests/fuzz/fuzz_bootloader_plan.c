@@ -30,6 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const names[] = { "vbmeta_a", "boot_a", "init_boot_a",
 					     "vendor_boot_a", "misc" };
+	static const struct boot_params machine = { .e820_entries = 1 };
+	struct boot_params zero;
 	static struct rig *r;
 	size_t at = 2 * 5;
 
@@ -58,5 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	REQUIRE(!r->plan.initrd.data ||
 		in_arena(r, r->plan.initrd.data, r->plan.initrd.size));
 	REQUIRE(strlen(r->plan.cmdline) < sizeof(r->plan.cmdline));
+	linux_zero_page(&zero, &r->plan.kernel, &machine, 0x20000, 0x100000, 1);
+	REQUIRE(zero.hdr.ramdisk_image == 0x100000 && zero.e820_entries == 1);
 	return 0;
 }

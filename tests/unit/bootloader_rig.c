@@ -257,6 +257,7 @@ uint8_t *rig_part(struct rig *r, const char *name, const void *data, size_t len)
 	r->parts[r->n_parts].first = r->next;
 	r->parts[r->n_parts++].sectors = sectors;
 	r->next += sectors;
+	memset(p, 0, sectors * SECTOR_SIZE); /* of another disk before */
 	memcpy(p, data, len);
 	return p;
 }

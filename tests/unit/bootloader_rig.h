@@ -8,7 +8,7 @@
 #include "guest/bootloader/avb_format.h"
 #include "guest/bootloader/plan.h"
 
-#define RIG_PARTS 16
+#define RIG_PARTS 8
 #define RIG_SECTORS 8192u /* of a disk: 4 MiB */
 
 /* Bytes that grow; big-endian numbers. */

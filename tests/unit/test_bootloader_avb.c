@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -324,6 +325,72 @@ static void chained_partition_is_verified_by_its_own_key(void **state)
 	assert_string_equal(rig->f.object, "boot_a");
 }
 
+/* boot by the top-level image, and @chained, where an image by another key is. */
+static bool plan_with_chain(const char *chained, const char *described)
+{
+	static struct rig_vbmeta inner;
+	char part[GPT_NAME_MAX];
+
+	snprintf(part, sizeof(part), "%s_a", chained);
+	rig_vbmeta_init(&inner);
+	rig_add_hash(&inner, described, boot, boot_len);
+	rig_sign(&inner, rig_key(1));
+	rig_vbmeta_init(&meta);
+	rig_add_hash(&meta, "boot", boot, boot_len);
+	rig_add_chain(&meta, chained, rig_key(1));
+	rig_sign(&meta, rig_key(0));
+	rig->n_parts = 0;
+	rig->next = 34;
+	rig_part(rig, "vbmeta_a", meta.image.data, meta.image.len);
+	rig_part(rig, "boot_a", boot, boot_len);
+	rig_part(rig, "super_a", boot, boot_len);
+	rig_part(rig, part, inner.image.data, inner.image.len);
+	rig_write_gpt(rig);
+	return rig_plan(rig);
+}
+
+static void chained_image_describes_its_own_partition_only(void **state)
+{
+	(void)state;
+	assert_false(plan_with_chain("extra", "super"));
+	assert_int_equal(rig->f.code, FAILURE_BOOTLOADER_BAD_VBMETA);
+	assert_string_equal(rig->f.object, "extra_a");
+	assert_true(plan_with_chain("vbmeta_extra", "super"));
+}
+
+static void nobody_describes_boot_a_second_time(void **state)
+{
+	(void)state;
+	assert_false(plan_with_chain("vbmeta_extra", "boot"));
+	assert_int_equal(rig->f.code, FAILURE_BOOTLOADER_BAD_VBMETA);
+	assert_non_null(strstr(rig->f.why, "two descriptors"));
+	rig_vbmeta_init(&meta);
+	rig_add_hash(&meta, "boot", boot, boot_len);
+	rig_add_hash(&meta, "boot", boot, boot_len);
+	rig_sign(&meta, rig_key(0));
+	REFUSED("BOOTLOADER_BAD_VBMETA");
+}
+
+static void newer_images_are_refused_by_name(void **state)
+{
+	static const struct {
+		size_t at;
+		uint8_t value;
+	} newer[] = { { 7, 2 }, { 11, 4 }, { 8, 1 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(newer) / sizeof(*newer); i++) {
+		rig_sign(&meta, rig_key(0));
+		meta.image.data[newer[i].at] = newer[i].value;
+		rig_sign_again(&meta, rig_key(0));
+		REFUSED("BOOTLOADER_UNSUPPORTED");
+	}
+	rig_sign(&meta, rig_key(0));
+	meta.image.data[11] = 3;
+	rig_sign_again(&meta, rig_key(0));
+	assert_true(plan());
+}
+
 static void unlocked_boots_what_does_not_verify_and_says_so(void **state)
 {
 	(void)state;
@@ -362,6 +429,9 @@ int main(void)
 		T(unknown_hash_is_refused),
 		T(command_line_comes_from_descriptors),
 		T(chained_partition_is_verified_by_its_own_key),
+		T(chained_image_describes_its_own_partition_only),
+		T(nobody_describes_boot_a_second_time),
+		T(newer_images_are_refused_by_name),
 		T(unlocked_boots_what_does_not_verify_and_says_so),
 	};
 
