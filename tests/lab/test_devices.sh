@@ -79,7 +79,7 @@ check 'hvc0 alone is the console' hvc_console
 # Input on hvc0, which shares its output with ttyS0; words on ttyS1; a flood on hvc2.
 avf_ports() {
 	local job='exec 3<>/dev/hvc0; stty -echo <&3; read line <&3; echo "got: $line" >&3
-		echo "the reason" >/dev/ttyS1; seq 20000 >/dev/hvc2; stty -F /dev/hvc2 | head -n 1'
+		echo "the reason" >/dev/ttyS1; seq 5000 >/dev/hvc2; stty -F /dev/hvc2 | head -n 1'
 	rm -f "$dir"/{both,reason,ramdump,log}
 	exec 5>>"$dir/both"
 	boot 0 -m 256 -i "$(initrd drivers "$job")" --no-i8042 -p quiet -p console=hvc0 \
@@ -92,7 +92,7 @@ avf_ports() {
 	exec 5>&-
 	grep -q 'GUEST-EXIT 0' "$dir/both" && grep -q 'got: hello from the host' "$dir/both" &&
 		grep -q 'the reason' "$dir/reason" && [ ! -s "$dir/ramdump" ] &&
-		tr -d '\r' <"$dir/log" | cmp - <(seq 20000) && return
+		tr -d '\r' <"$dir/log" | cmp - <(seq 5000) && return
 	tail "$dir/both" "$dir/reason"
 	return 1
 }
