@@ -170,7 +170,7 @@ int loop_run(struct loop *loop, struct err *err)
 {
 	__atomic_store_n(&loop->stopping, false, __ATOMIC_RELAXED);
 	while (!loop->stopped) {
-		int n = run_batch(loop, -1);
+		int n = loop_turn(loop);
 
 		if (n < 0)
 			return err_sys(err, n, "event loop");
@@ -182,6 +182,11 @@ int loop_run(struct loop *loop, struct err *err)
 int loop_poll(struct loop *loop)
 {
 	return run_batch(loop, 0);
+}
+
+int loop_turn(struct loop *loop)
+{
+	return run_batch(loop, -1);
 }
 
 void loop_stop(struct loop *loop)

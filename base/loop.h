@@ -45,6 +45,9 @@ int loop_run(struct loop *loop, struct err *err);
 /* Run what is ready now, without waiting; the number of events, or -errno. */
 int loop_poll(struct loop *loop);
 
+/* The same, waiting for something to be ready: one turn of loop_run(). */
+int loop_turn(struct loop *loop);
+
 void loop_stop(struct loop *loop);
 
 /* Whether loop_stop() was called: time for a long callback to come back. Any thread. */

@@ -81,6 +81,7 @@ int main(int argc, char **argv)
 	if (!gpt_open(&gpt, &blk, "disk", &arena, &f) ||
 	    !plan_make(&gpt, 1, &key, "", &arena, note, NULL, &plan, &f)) {
 		printf("%s %s: %s\n", failure_name(f.code), f.object, f.why);
+		free(arena.base);
 		return 1;
 	}
 	printf("slot %s\nkernel %llu at %#llx\ncmdline %s\n", slot_suffix(plan.slot),
@@ -88,5 +89,6 @@ int main(int argc, char **argv)
 	       (unsigned long long)plan.kernel.start, plan.cmdline);
 	if (argc == 4)
 		write_initrd(argv[3], &plan.initrd);
+	free(arena.base);
 	return 0;
 }
