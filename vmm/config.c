@@ -369,6 +369,8 @@ static int parse_json_option(void *arg, const char *key, const char *text, bool 
 		r = asprintf(&option, "--%s", key);
 	else if (class && (class->flags & DEV_DEFAULT))
 		r = asprintf(&option, "--no-%s", key);
+	else if (class && (class->flags & DEV_BARE))
+		return 0; /* a machine has it only if asked */
 	else
 		return err_set(err, -EINVAL, "--%s: cannot be false", key);
 	if (r < 0) {

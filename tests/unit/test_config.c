@@ -167,7 +167,7 @@ static void json_errors_name_file_line_and_key(void **state)
 		{ "{\"help\": true}", "--help: not in a file" },
 		{ "{\"config\": \"x\"}", "--config: not in a file" },
 		{ "{\"block\": true}", "--block: needs a value" },
-		{ "{\"debug-exit\": false}", "--debug-exit: cannot be false" },
+		{ "{\"block\": false}", "--block: cannot be false" },
 		{ "{\"kernel\": [\"a\", \"b\"]}", "a second kernel" },
 		{ "{\"rng\": true, \"no-rng\": true, \"kernel\": \"k\"}",
 		  "--no-rng: contradicts --rng" },
