@@ -6,6 +6,8 @@
 #   make -f guest/bare/bare.mk guests
 BUILD ?= build
 OBJCOPY ?= objcopy
+# One compiler, whichever builds vmm: tests stop guests at their lines.
+BARE_CC ?= gcc
 
 BARE := guest/bare
 BARE_OUT := $(BUILD)/guest
@@ -34,7 +36,7 @@ guests: $(addprefix $(BARE_OUT)/,info64.elf info.bzImage info32.bzImage info32.e
 $(BARE_OBJ)/%.o: $(BARE)/% $(BARE)/bare.mk
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BARE_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(BARE_CC) $(BARE_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BARE_LIB): $(call BARE_OBJS,$(BARE)/lib/*.c) $(BARE_OBJ)/lib/ap.S.o
 	@rm -f $@
@@ -45,7 +47,7 @@ define BARE_IMAGE
 guests: $(BARE_OUT)/$(1).elf
 $(BARE_OUT)/$(1).elf: $(BARE_START) $(2) $(BARE_LIB) $(BARE)/lib/bare.ld
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC) $$(BARE_LDFLAGS) -Wl,-e,$(3) -o $$@ $$(filter-out %.ld,$$^)
+	$$(Q)$$(BARE_CC) $$(BARE_LDFLAGS) -Wl,-e,$(3) -o $$@ $$(filter-out %.ld,$$^)
 endef
 $(foreach g,$(patsubst $(BARE)/%.c,%,$(wildcard $(BARE)/*.c)),$(eval \
 	$(call BARE_IMAGE,$(g),$(BARE_NOTE) $(BARE_OBJ)/$(g).c.o,entry_pvh)))
@@ -60,7 +62,7 @@ $(BARE_OBJ)/info.bin: $(BARE_OUT)/info64.elf
 $(BARE_OUT)/info32.bzImage: BARE_ASFLAGS := -DBARE_32BIT
 $(BARE_OUT)/%.bzImage: $(BARE)/lib/bzimage.S $(BARE_OBJ)/info.bin
 	$(call say,AS,$@)
-	$(Q)$(CC) -DBARE_PAYLOAD='"$(BARE_OBJ)/info.bin"' $(BARE_ASFLAGS) -c \
+	$(Q)$(BARE_CC) -DBARE_PAYLOAD='"$(BARE_OBJ)/info.bin"' $(BARE_ASFLAGS) -c \
 		-o $(BARE_OBJ)/$*.bzImage.o $<
 	$(Q)$(OBJCOPY) -O binary -j .data $(BARE_OBJ)/$*.bzImage.o $@
 
@@ -69,12 +71,12 @@ $(BARE_OUT)/info32.elf: $(BARE_OUT)/info.elf
 
 # Multiboot: an ELF32 file, and a flat one.
 $(BARE_OBJ)/flat.S.o: $(BARE)/lib/multiboot.S
-	$(Q)$(CC) $(BARE_CFLAGS) -DBARE_FLAT -c -o $@ $<
+	$(Q)$(BARE_CC) $(BARE_CFLAGS) -DBARE_FLAT -c -o $@ $<
 $(BARE_OBJ)/multiboot.elf $(BARE_OBJ)/flat.elf: $(BARE_OBJ)/%.elf: $(BARE_START) \
 		$(BARE_OBJ)/info.c.o $(BARE_LIB) $(BARE_OBJ)/lib/multiboot.S.o \
 		$(BARE_OBJ)/flat.S.o $(BARE)/lib/bare.ld
 	$(call say,LD,$@)
-	$(Q)$(CC) $(BARE_LDFLAGS) -Wl,-e,entry_multiboot -o $@ $(BARE_START) \
+	$(Q)$(BARE_CC) $(BARE_LDFLAGS) -Wl,-e,entry_multiboot -o $@ $(BARE_START) \
 		$(BARE_OBJ)/$(if $(filter flat,$*),flat,lib/multiboot).S.o \
 		$(BARE_OBJ)/info.c.o $(BARE_LIB)
 $(BARE_OUT)/multiboot.elf: $(BARE_OBJ)/multiboot.elf
@@ -84,7 +86,7 @@ $(BARE_OUT)/multiboot.bin: $(BARE_OBJ)/flat.elf
 
 $(BARE_OUT)/info.rom: $(BARE)/lib/rom.S $(BARE)/lib/rom.ld $(BARE_OBJ)/info.bin
 	$(call say,LD,$@)
-	$(Q)$(CC) -DBARE_PAYLOAD='"$(BARE_OBJ)/info.bin"' -nostdlib -static \
+	$(Q)$(BARE_CC) -DBARE_PAYLOAD='"$(BARE_OBJ)/info.bin"' -nostdlib -static \
 		-Wl,--build-id=none,--no-warn-rwx-segments -T $(BARE)/lib/rom.ld \
 		-o $(BARE_OBJ)/rom.elf $<
 	$(Q)$(OBJCOPY) -O binary $(BARE_OBJ)/rom.elf $@
@@ -93,7 +95,7 @@ $(BARE_OUT)/info.rom: $(BARE)/lib/rom.S $(BARE)/lib/rom.ld $(BARE_OBJ)/info.bin
 guests: $(BARE_OUT)/payload.bzImage
 $(BARE_OUT)/payload.bzImage: $(call BARE_OBJS,$(BARE)/payload/*.[cS]) $(BARE)/payload/payload.ld
 	$(call say,LD,$@)
-	$(Q)$(CC) -nostdlib -static -T $(BARE)/payload/payload.ld \
+	$(Q)$(BARE_CC) -nostdlib -static -T $(BARE)/payload/payload.ld \
 		-Wl,--build-id=none,--no-warn-rwx-segments \
 		-o $(BARE_OBJ)/payload.elf $(filter %.o,$^)
 	$(Q)$(OBJCOPY) -O binary $(BARE_OBJ)/payload.elf $@

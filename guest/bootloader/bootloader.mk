@@ -27,24 +27,24 @@ BOOTLOADER_OBJS := $(patsubst $(BOOTLOADER)/%,$(BOOTLOADER_OBJ)/%.o, \
 $(BOOTLOADER_OBJ)/%.c.o: $(BOOTLOADER)/%.c $(BOOTLOADER)/bootloader.mk $(BEARSSL_STAMP)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BOOTLOADER_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(BARE_CC) $(BOOTLOADER_CFLAGS) -MMD -MP -c -o $@ $<
 $(BOOTLOADER_OBJ)/bearssl/%.o: $(BEARSSL_STAMP) $(BOOTLOADER)/bootloader.mk
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BARE_CFLAGS) -w -isystem $</inc -I$</src -c -o $@ $</src/$*.c
+	$(Q)$(BARE_CC) $(BARE_CFLAGS) -w -isystem $</inc -I$</src -c -o $@ $</src/$*.c
 $(BOOTLOADER_OBJ)/start_linux.S.o: $(BOOTLOADER)/start_linux.S $(BOOTLOADER_KEY) FORCE
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BARE_CFLAGS) $(if $(BOOTLOADER_KEY),-DBOOTLOADER_KEY='"$(BOOTLOADER_KEY)"') \
+	$(Q)$(BARE_CC) $(BARE_CFLAGS) $(if $(BOOTLOADER_KEY),-DBOOTLOADER_KEY='"$(BOOTLOADER_KEY)"') \
 		-c -o $@ $<
 
 $(BARE_OBJ)/bootloader.elf: $(BARE_START) $(BOOTLOADER_OBJS) $(BARE_LIB) $(BARE)/lib/bare.ld
 	$(call say,LD,$@)
-	$(Q)$(CC) $(BARE_LDFLAGS) -Wl,--defsym=image_address=$(BOOTLOADER_ADDRESS) \
+	$(Q)$(BARE_CC) $(BARE_LDFLAGS) -Wl,--defsym=image_address=$(BOOTLOADER_ADDRESS) \
 		-Wl,-e,entry_linux32 -o $@ $(filter-out %.ld,$^)
 $(BARE_OBJ)/bootloader.bin: $(BARE_OBJ)/bootloader.elf
 	$(Q)$(OBJCOPY) -O binary --set-section-flags .bss=alloc,load,contents $< $@
 $(BARE_OUT)/bootloader.rom: $(BARE)/lib/rom.S $(BARE)/lib/rom.ld $(BARE_OBJ)/bootloader.bin
 	$(call say,LD,$@)
-	$(Q)$(CC) -DBARE_PAYLOAD='"$(BARE_OBJ)/bootloader.bin"' \
+	$(Q)$(BARE_CC) -DBARE_PAYLOAD='"$(BARE_OBJ)/bootloader.bin"' \
 		-DPAYLOAD_ADDRESS=$(BOOTLOADER_ADDRESS) -nostdlib -static \
 		-Wl,--build-id=none,--no-warn-rwx-segments -T $(BARE)/lib/rom.ld \
 		-o $(BARE_OBJ)/bootloader.rom.elf $<
