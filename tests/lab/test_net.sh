@@ -29,7 +29,8 @@ averages() {
 streams() {
 	local options=$1 pid status=0 got
 	shift
-	timeout 300 busybox nc -l -p 5000 <"$dir/data" >/dev/null &
+	# In writes that are larger than packets, unlike nc's.
+	timeout 300 socat -u -b 65536 "OPEN:$dir/data" TCP-LISTEN:5000,reuseaddr &
 	timeout 300 busybox nc -l -p 5001 <&8 >"$dir/back" &
 	got=$!
 	"$vmm" run --timeout 300 -m 256 -p quiet -i "$(initrd drivers "$job")" "$@" \
@@ -51,8 +52,8 @@ streams() {
 
 pings() { said '3 packets transmitted, 3 packets received'; }
 streamed() { said "$sum" && [ "$(sha256sum <"$dir/back" | cut -d' ' -f1)" = "$sum" ]; }
-# More than fits a frame.
-large() { cat "$dir/averages" && awk '{ ok = $2 > 2000 && $4 > 2000 } END { exit !ok }' "$dir/averages"; }
+# More than fits a frame, to the guest; what it sends, its nc has cut to pieces before.
+large() { cat "$dir/averages" && awk '{ ok = $4 > 2000 } END { exit !ok }' "$dir/averages"; }
 # Checksums and segmentation both ways, merged buffers: bits 0, 1, 7, 8, 11, 12, 15.
 features() { grep -E 'address 02:00:00:00:00:42 features 11...1.11..11..1' "$dir/out"; }
 
