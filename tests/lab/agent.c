@@ -183,7 +183,8 @@ static int job_relay(struct job *j, int port, int chld)
 			{ .fd = data ? -1 : port, .events = POLLIN },
 		};
 
-		poll(p, 5, -1);
+		if (poll(p, 5, HEARTBEAT_S * 1000) == 0)
+			agent_send(port, 'H', NULL, 0);
 		if (p[0].revents) {
 			struct signalfd_siginfo info;
 			pid_t pid;

@@ -277,6 +277,9 @@ static void host_monitor(void)
 		write_all(host.monitor, quit, sizeof(quit) - 1);
 }
 
+/* How long L1 may say nothing before it is given up: it may have little of a CPU. */
+#define SILENCE_S 150
+
 /* Handles the complete frames in in. Returns the job's status, or -1. */
 static int host_frames(struct buf *in, const struct options *o, bool *started)
 {
@@ -325,7 +328,8 @@ static int host_frames(struct buf *in, const struct options *o, bool *started)
 static int host_run(char **argv, const char *dir, const struct options *o,
 		    char **command, int start_limit)
 {
-	struct timespec start = in_seconds(start_limit);
+	struct timespec start = in_seconds(start_limit),
+			silence = in_seconds(SILENCE_S);
 	struct buf in = { 0 }, out = { 0 };
 	bool started = false, eof = false;
 	int status = -1;
@@ -347,6 +351,8 @@ static int host_run(char **argv, const char *dir, const struct options *o,
 
 		if (!started && seconds_left(&start) <= 0)
 			break;
+		if (started && seconds_left(&silence) <= 0)
+			host_fail("L1 has stopped: nothing was heard of it any more");
 		if (started && host.resized) {
 			struct winsize w;
 
@@ -376,10 +382,12 @@ static int host_run(char **argv, const char *dir, const struct options *o,
 		}
 		if (p[0].revents & (POLLIN | POLLHUP)) {
 			n = recv(host.channel, chunk, sizeof(chunk), MSG_DONTWAIT);
-			if (n > 0)
+			if (n > 0) {
 				buf_add(&in, chunk, n);
-			else if (n == 0 || errno != EAGAIN)
+				silence = in_seconds(SILENCE_S);
+			} else if (n == 0 || errno != EAGAIN) {
 				break;
+			}
 			status = host_frames(&in, o, &started);
 		}
 	}
