@@ -57,6 +57,9 @@ boot_SRC := $(wildcard boot/*.c boot/$(ARCH)/*.c)
 vmm_SRC := $(filter-out vmm/main.c vmm/seccomp_gen.c,$(wildcard vmm/*.c vmm/$(ARCH)/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_HELP_SRC := $(filter-out $(UNIT_SRC) %/bootloader_rig.c,$(wildcard tests/unit/*.c))
+SERVICE_ROOMS := common client virtmgr virtualizationservice vm libavf
+$(foreach r,$(SERVICE_ROOMS),$(eval service/$(r)_SRC := $(filter-out %/main.c,$(wildcard service/$(r)/*.c))))
+SERVICE_PROGRAMS := $(patsubst service/%/main.c,$(BUILD)/%,$(wildcard service/*/main.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 
@@ -68,12 +71,14 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 BENCHES := $(BUILD)/bench/preload.so \
 	$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %/preload.c,$(BENCH_SRC)))
 
-.PHONY: all help run test test-unit test-vm test-lab test-programs bench fuzz soak install \
+
+.PHONY: all services help run test test-unit test-vm test-lab test-programs bench fuzz soak install \
 	format lint lint-format lint-arrows clean guests bench-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(BUILD)/vmm
+all: $(BUILD)/vmm services
+services: $(SERVICE_PROGRAMS)
 
 help:
 	@echo 'make              build $(BUILD)/vmm'
@@ -113,11 +118,23 @@ $(BUILD)/lib/$(1).a: $(call obj,$($(1)_SRC))
 	@rm -f $$@
 	$$(Q)ar rcs $$@ $$^
 endef
-$(foreach l,$(LIBS),$(eval $(call archive,$(l))))
+$(foreach l,$(LIBS) $(addprefix service/,$(SERVICE_ROOMS)),$(eval $(call archive,$(l))))
 
 $(BUILD)/vmm: $(call obj,vmm/main.c) $(ARCHIVES)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)
+
+# The service's programs: each is its room, and what the rooms share.
+service_lib = $(BUILD)/lib/service/$(1).a
+SERVICE_SHARED := $(call service_lib,common) $(BUILD)/lib/disk.a $(BUILD)/lib/base.a
+SERVICE_LIBS := -lsystemd -l:libjansson.a -l:liburing.a
+$(SERVICE_PROGRAMS): $(BUILD)/%: $(BUILD)/obj/service/%/main.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
+$(BUILD)/virtmgr: $(call service_lib,virtmgr) $(BUILD)/obj/vmm/control_proto.o $(SERVICE_SHARED)
+$(BUILD)/virtualizationservice: $(call service_lib,virtualizationservice) $(SERVICE_SHARED)
+$(BUILD)/vm: $(call service_lib,vm) $(call service_lib,client) $(SERVICE_SHARED)
+$(BUILD)/obj/service/common/paths.o: EXTRA_CFLAGS = -DBINDIR='"$(PREFIX)/bin"'
 
 # --- generated -------------------------------------------------------------
 
@@ -140,6 +157,19 @@ $(BUILD)/gen/seccomp_filters.h: $(BUILD)/gen/seccomp-gen
 	$(Q)$< >$@
 $(BUILD)/obj/vmm/jail.o: $(BUILD)/gen/seccomp_filters.h
 
+# What D-Bus methods and tables the interface file makes.
+INTERFACES := manager vm global backend
+INTERFACE_HEADERS := $(foreach i,$(INTERFACES),$(BUILD)/gen/dbus/$(i).h $(BUILD)/gen/dbus/$(i)_vtable.h)
+$(BUILD)/gen/dbus/%_vtable.h: service/org.vmm.xml service/common/interface | $(BUILD)/setup
+	$(call say,GEN,$@)
+	@mkdir -p $(@D)
+	$(Q)service/common/interface $< $* vtable >$@
+$(BUILD)/gen/dbus/%.h: service/org.vmm.xml service/common/interface | $(BUILD)/setup
+	$(call say,GEN,$@)
+	@mkdir -p $(@D)
+	$(Q)service/common/interface $< $* names >$@
+$(foreach r,$(SERVICE_ROOMS),$(call obj,$(wildcard service/$(r)/*.c))): | $(INTERFACE_HEADERS)
+
 # --- running and testing ---------------------------------------------------
 
 -include guest/bare/bare.mk
@@ -156,6 +186,13 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(STATIC_LIBS)
+# Those of the service link it, and nothing of vmm but the control protocol.
+SERVICE_ARCHIVES := $(foreach r,libavf vm virtmgr virtualizationservice client common,$(call service_lib,$(r))) \
+	$(BUILD)/obj/vmm/control_proto.o $(BUILD)/lib/disk.a $(BUILD)/lib/base.a
+$(filter $(BUILD)/tests/unit/test_service_%,$(UNITS)): $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SERVICE_ARCHIVES)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)
 
 test-programs: $(UNITS)
 
@@ -260,7 +297,7 @@ $(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
 
 C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
-GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h $(BUILD)/gen/bearssl
+GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h $(BUILD)/gen/bearssl $(INTERFACE_HEADERS)
 format:
 	@tests/setup lint
 	clang-format -i $(C_FILES)
