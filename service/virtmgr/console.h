@@ -1,0 +1,29 @@
+/*
+ * A VM's console, between vmm and whoever looks at it: the client's descriptors, and
+ * any number of attached streams. Output goes to all; one that does not read loses what
+ * does not fit its buffer, and the guest waits for nobody. The last 4 KiB are kept for
+ * who comes later.
+ */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "base/err.h"
+
+struct console;
+
+/*
+ * @out, @in: the client's, or -1; taken even on failure. Both may be anything that can
+ * be written or read, a terminal, a regular file, a pipe, a socket. @tag: before each
+ * line in the manager's log when there is no @out.
+ */
+int console_new(sd_event *event, int out, int in, const char *tag,
+		struct console **ret_console, struct err *err);
+void console_free(
+	struct console *c); /* takes NULL; what has been read is written first */
+
+/* vmm's end, a stream socket; once, and the caller's from then on. */
+int console_take_child_fd(struct console *c);
+
+/* Another stream: output from now on after the last 4 KiB, and input for the guest. */
+int console_attach(struct console *c, int *ret_fd, struct err *err);
