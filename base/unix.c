@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -205,6 +206,20 @@ int unix_listen(const char *what, const char *path, int type,
 	name.dir_fd = TAKE_FD(dir_fd);
 	*ret_name = name;
 	return TAKE_FD(fd);
+}
+
+int unix_accept(int fd, int *spare_fd)
+{
+	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int r = conn < 0 ? -errno : conn;
+
+	if (r == -EMFILE || r == -ENFILE) {
+		cleanup_close(spare_fd);
+		conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+		cleanup_close(&conn);
+		*spare_fd = eventfd(0, EFD_CLOEXEC);
+	}
+	return r;
 }
 
 void unix_remove(struct unix_name *name)

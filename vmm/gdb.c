@@ -21,6 +21,7 @@
 struct gdb {
 	struct machine *m;
 	int listen_fd, event_fd;
+	int spare_fd; /* see unix_accept() */
 	struct loop_watch *listening;
 
 	int fd; /* -1: no gdb is there */
@@ -64,7 +65,7 @@ int gdb_open(const char *where, struct broker *broker, struct gdb **ret_gdb,
 
 	if (!g)
 		return err_sys(err, -ENOMEM, "gdb");
-	g->fd = g->listen_fd = g->event_fd = -1;
+	g->fd = g->listen_fd = g->event_fd = g->spare_fd = -1;
 	if (strspn(where, "0123456789") != strlen(where))
 		r = unix_listen("gdb", where, SOCK_STREAM, &name, err);
 	else if (opt_number(where, &port) < 0 || port < 1 || port > 65535)
@@ -300,11 +301,13 @@ static void on_connect(void *arg, uint32_t events)
 {
 	struct gdb *g = arg;
 	struct err err;
+	int fd;
 
 	(void)events;
-	g->fd = accept4(g->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (g->fd < 0)
+	fd = unix_accept(g->listen_fd, &g->spare_fd);
+	if (fd < 0)
 		return;
+	g->fd = fd;
 	g->taken = g->received = 0;
 	if (loop_add(g->m->loop, g->fd, EPOLLIN, on_client, g, &g->watch, &err) < 0) {
 		log_warn("gdb", "%s", err.msg);
@@ -356,7 +359,8 @@ int gdb_start(struct gdb *g, struct machine *m, struct err *err)
 	stop_vcpus(g);
 	g->xml = arch_debug_xml();
 	g->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!g->xml || g->event_fd < 0)
+	g->spare_fd = eventfd(0, EFD_CLOEXEC);
+	if (!g->xml || g->event_fd < 0 || g->spare_fd < 0)
 		return err_sys(err, g->xml ? -errno : -ENOMEM, "gdb");
 	g->session = (struct gdb_session){
 		.ops = &target_ops, .ctx = g, .xml = g->xml, .n_cpus = m->n_vcpus
@@ -386,6 +390,7 @@ void gdb_close(struct gdb *g)
 	cleanup_close(&g->fd);
 	cleanup_close(&g->listen_fd);
 	cleanup_close(&g->event_fd);
+	cleanup_close(&g->spare_fd);
 	free(g->xml);
 	free(g);
 }
