@@ -13,7 +13,6 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/opt.h"
 #include "base/unix.h"
 #include "vmm/gdb_session.h"
 #include "vmm/machine_struct.h"
@@ -37,10 +36,10 @@ struct gdb {
 
 /* --- the socket ---------------------------------------------------------- */
 
-static int listen_tcp(uint64_t port, struct err *err)
+static int listen_tcp(uint16_t port, struct err *err)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET,
-				 .sin_port = htons((uint16_t)port),
+				 .sin_port = htons(port),
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
 				   0);
@@ -51,27 +50,24 @@ static int listen_tcp(uint64_t port, struct err *err)
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
 	    bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 1) < 0)
-		return err_sys(err, -errno, "gdb port %u", (unsigned)port);
+		return err_sys(err, -errno, "gdb port %u", port);
 	return TAKE_FD(fd);
 }
 
-int gdb_open(const char *where, struct broker *broker, struct gdb **ret_gdb,
+int gdb_open(const struct config *cfg, struct broker *broker, struct gdb **ret_gdb,
 	     struct err *err)
 {
 	struct gdb *g = calloc(1, sizeof(*g));
 	struct unix_name name = { .dir_fd = -1 };
-	uint64_t port;
 	int r;
 
 	if (!g)
 		return err_sys(err, -ENOMEM, "gdb");
 	g->fd = g->listen_fd = g->event_fd = g->spare_fd = -1;
-	if (strspn(where, "0123456789") != strlen(where))
-		r = unix_listen("gdb", where, SOCK_STREAM, &name, err);
-	else if (opt_number(where, &port) < 0 || port < 1 || port > 65535)
-		r = err_set(err, -EINVAL, "gdb %s: not a port, 1 to 65535", where);
+	if (cfg->gdb_port)
+		r = listen_tcp(cfg->gdb_port, err);
 	else
-		r = listen_tcp(port, err);
+		r = unix_listen("gdb", cfg->gdb, SOCK_STREAM, &name, err);
 	if (r < 0) {
 		gdb_close(g);
 		return r;
