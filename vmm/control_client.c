@@ -88,7 +88,7 @@ static const struct command *find(const char *name)
 	return NULL;
 }
 
-/* Behind the socket; the VM writes it, however long that takes. */
+/* The VM writes it, however long that takes. */
 static bool takes_file(const struct command *c)
 {
 	return c->kind == CONTROL_DUMP;
@@ -108,7 +108,7 @@ static void print_usage(const struct command *c, FILE *out)
 		fprintf(out, " [%s]", c->flag);
 	for (size_t i = 0; i < ARRAY_SIZE(c->numbers) && c->numbers[i]; i++)
 		fprintf(out, " %s", c->numbers[i]);
-	fprintf(out, " SOCKET%s\n", takes_file(c) ? " FILE" : "");
+	fprintf(out, "%s SOCKET\n", takes_file(c) ? " FILE" : "");
 }
 
 /* --- arguments ------------------------------------------------------------- */
@@ -145,13 +145,13 @@ static int parse_positional(struct invocation *v, char *const *args, struct err 
 			return r;
 		args++;
 	}
-	if (!*args)
-		return err_set(err, -EINVAL, "no SOCKET given");
-	v->socket = *args++;
 	if (takes_file(c) && !*args)
 		return err_set(err, -EINVAL, "no FILE given");
 	if (takes_file(c))
 		v->file = *args++;
+	if (!*args)
+		return err_set(err, -EINVAL, "no SOCKET given");
+	v->socket = *args++;
 	if (*args)
 		return err_set(err, -EINVAL, "%s: one argument too many", *args);
 	v->request = (struct control_request){

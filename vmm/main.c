@@ -45,9 +45,8 @@ static const char usage[] =
 	"       vmm run --help               all options\n"
 	"       vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
 	"                                    make a disk of files as partitions\n"
-	"       vmm stop|suspend|resume|powerbtn|balloon|balloon_stats|disk|status ... SOCKET\n"
+	"       vmm stop|suspend|resume|powerbtn|balloon|balloon_stats|disk|dump|status ... SOCKET\n"
 	"                                    command a running VM; each has a --help\n"
-	"       vmm dump SOCKET FILE         write its memory and registers to FILE\n"
 	"       vmm --version\n";
 
 static void complain(const struct err *err)
