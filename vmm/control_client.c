@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -249,16 +248,6 @@ static int send_with(int fd, char *text, int pass)
 	return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* What the guest knows goes to its owner only. */
-static int open_file(const char *path, struct err *err)
-{
-	mode_t mask = umask(077);
-	int fd = file_open("file", path, O_WRONLY | O_CREAT | O_TRUNC, err);
-
-	umask(mask);
-	return fd;
-}
-
 static int ask(const struct invocation *v, json_t **ret_reply, struct err *err)
 {
 	const struct unix_patience patience = { .seconds = v->file ? 0 : ANSWER_S };
@@ -275,7 +264,7 @@ static int ask(const struct invocation *v, json_t **ret_reply, struct err *err)
 	if (!text || !answer)
 		return err_sys(err, -ENOMEM, "%s", v->socket);
 	if (v->file) {
-		file = open_file(v->file, err);
+		file = file_open_private("crash dump", v->file, err);
 		if (file < 0)
 			return file;
 	}

@@ -57,7 +57,7 @@ empty_without_panic() {
 
 errors() {
 	vm 1 --dump-on-panic "$dir/no/such" "$hello" &&
-		says "dump-on-panic $dir/no/such: No such file" "$dir/err" &&
+		says "crash dump $dir/no/such: No such file" "$dir/err" &&
 		vm 34 --dump-on-panic /dev/full -p 'event=1 end=cf9' "$hello" &&
 		says '/dev/full: crash dump: No space left on device' "$dir/err"
 }
@@ -76,6 +76,7 @@ given_up() {
 # Of a guest that goes on.
 by_command() {
 	in_background -m 128 -c 2 --socket "$dir/vm.sock" -p end=spin "$hello" || return
+	touch "$dir/asked" && chmod 644 "$dir/asked"
 	"$VMM" dump "$dir/asked" "$dir/vm.sock" && elf "$dir/asked" && grep -q end=spin "$dir/asked" &&
 		[ "$(stat -c %a "$dir/asked")" = 600 ] &&
 		"$VMM" dump /proc/self/fd/1 "$dir/vm.sock" | cat >"$dir/piped" && elf "$dir/piped" &&
