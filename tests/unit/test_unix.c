@@ -373,7 +373,12 @@ static void errors_name_the_socket(void **state)
 	snprintf(sentence, sizeof(sentence), "serial 1 %s/none: %s", dir,
 		 strerror(ENOENT));
 	assert_string_equal(err.msg, sentence);
-	assert_int_equal(connect_early(path_of("plain"), SOCK_STREAM), -ECONNREFUSED);
+	assert_int_equal(connect_early(path_of("plain"), SOCK_STREAM), -ENOTSOCK);
+	snprintf(sentence, sizeof(sentence), "serial 1 %s/plain: is not a socket", dir);
+	assert_string_equal(err.msg, sentence);
+	close(serve(path_of("stale"), SOCK_STREAM));
+	assert_int_equal(connect_early(path_of("stale"), SOCK_STREAM), -ECONNREFUSED);
+	unlink(path_of("stale"));
 	/* It cannot be read. */
 	assert_int_equal(connect_early(fd_path(fileno(f)), SOCK_STREAM), -EACCES);
 	memset(sentence, 'x', 299);
