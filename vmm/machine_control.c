@@ -294,10 +294,10 @@ int machine_control_open(struct machine *m, struct err *err)
 		return 0;
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 		if (asprintf(&inside, "%s/vmm-%d.sock", path, (int)m->pid) < 0)
-			return err_sys(err, -ENOMEM, "--socket: %s", path);
+			return err_sys(err, -ENOMEM, "control socket %s", path);
 		path = inside;
 	}
-	m->control_fd = unix_listen("--socket:", path, SOCK_SEQPACKET, &name, err);
+	m->control_fd = unix_listen("control socket", path, SOCK_SEQPACKET, &name, err);
 	if (m->control_fd < 0)
 		return m->control_fd;
 	broker_add_name(&m->host.broker, &name);

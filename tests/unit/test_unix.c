@@ -49,7 +49,7 @@ static const char *path_of(const char *file)
 static int listen_at(const char *path)
 {
 	err.msg[0] = '\0';
-	return unix_listen("--socket:", path, SOCK_SEQPACKET, &name, &err);
+	return unix_listen("control socket", path, SOCK_SEQPACKET, &name, &err);
 }
 
 /* Whose sentences begin with "vm". */
