@@ -28,7 +28,7 @@ struct gdb {
 	size_t taken, received; /* of in, by the session and from gdb */
 	char in[4096];
 
-	bool stopped; /* we keep the vCPUs' gate closed */
+	bool stopped; /* we hold the machine */
 	struct arch_debug_point points[ARCH_DEBUG_POINTS]; /* as the vCPUs have them */
 	char *xml;
 	struct gdb_session session;
@@ -84,8 +84,7 @@ static void stop_vcpus(struct gdb *g)
 {
 	if (g->stopped)
 		return;
-	vcpu_pause(&g->m->shared, g->m->vcpus, g->m->n_vcpus);
-	machine_debugged(g->m, true);
+	machine_hold(g->m);
 	g->stopped = true;
 }
 
@@ -93,8 +92,7 @@ static void resume_vcpus(struct gdb *g)
 {
 	if (!g->stopped)
 		return;
-	machine_debugged(g->m, false);
-	vcpu_resume(&g->m->shared);
+	machine_release(g->m);
 	g->stopped = false;
 }
 

@@ -59,15 +59,11 @@ int machine_dump(struct machine *m, int fd, struct err *err)
 		.cancelled = is_to_end,
 		.ctx = m,
 	};
-	int r;
 
 	if (!notes)
 		return err_sys(err, -ENOMEM, "crash dump");
-	vcpu_pause(&m->shared, m->vcpus, m->n_vcpus);
 	core.notes_len = make_notes(m, notes);
-	r = core_write(&core, fd, err);
-	vcpu_resume(&m->shared);
-	return r;
+	return core_write(&core, fd, err);
 }
 
 void machine_dump_panic(struct machine *m)
