@@ -39,16 +39,23 @@ static const struct opt vsock_opts[] = {
 	{ 0 },
 };
 
+static int vsock_check(const void *arg, struct err *err)
+{
+	const struct vsock_cfg *cfg = arg;
+
+	if (cfg->backend == VSOCK_UNIX && !cfg->path)
+		return err_set(err, -EINVAL, "backend=unix needs path=");
+	if (cfg->backend == VSOCK_UNIX ? !!cfg->device : !!cfg->path)
+		return err_set(err, -EINVAL, "%s= is not for backend=%s",
+			       cfg->device ? "device" : "path", backends[cfg->backend]);
+	return 0;
+}
+
 static int vsock_create(const void *arg, const struct dev_host *host,
 			struct device **ret_dev, struct err *err)
 {
 	const struct vsock_cfg *cfg = arg;
 
-	if (cfg->backend == VSOCK_UNIX && !cfg->path)
-		return err_set(err, -EINVAL, "--vsock: backend=unix needs path=");
-	if (cfg->backend == VSOCK_UNIX ? !!cfg->device : !!cfg->path)
-		return err_set(err, -EINVAL, "--vsock: %s= is not for backend=%s",
-			       cfg->device ? "device" : "path", backends[cfg->backend]);
 	if (cfg->backend == VSOCK_UNIX)
 		return vsock_unix_create(cfg, host, ret_dev, err);
 	return vsock_vhost_create(cfg, host, ret_dev, err);
@@ -59,5 +66,6 @@ const struct dev_class virtio_vsock_class = {
 	.help = "sockets between guest and host",
 	.opts = vsock_opts,
 	.cfg_size = sizeof(struct vsock_cfg),
+	.check = vsock_check,
 	.create = vsock_create,
 };
