@@ -41,6 +41,8 @@ static const char *missing_access(int have, int flags)
 {
 	int want = flags & O_ACCMODE;
 
+	if (flags & O_PATH)
+		return NULL;
 	if (want != O_WRONLY && ((have & O_ACCMODE) == O_WRONLY || (have & O_PATH)))
 		return "reading";
 	if (want != O_RDONLY && ((have & O_ACCMODE) == O_RDONLY || (have & O_PATH)))

@@ -17,8 +17,8 @@
 /*
  * Open @path with @flags (O_CLOEXEC and O_NOCTTY are added; mode 0666 when
  * creating). Returns the fd, or -errno with a sentence "@what PATH: reason". An
- * inherited fd whose access mode does not allow what @flags ask for gives -EACCES;
- * its other flags stay as they are. A directory gives -EISDIR without O_DIRECTORY.
+ * inherited fd whose access mode does not allow what @flags ask for gives -EACCES
+ * (O_PATH asks for nothing); its other flags stay as they are. A directory gives -EISDIR without O_DIRECTORY.
  * Opening a FIFO never blocks, with or without somebody at its other end; reads and
  * writes do, unless @flags say O_NONBLOCK.
  */

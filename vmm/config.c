@@ -455,6 +455,19 @@ static int finish_gdb(struct config *cfg, struct err *err)
 	return 0;
 }
 
+static int check_keep_fds(const struct config *cfg, struct err *err)
+{
+	for (size_t i = 0; i < cfg->keep_fds.n; i++) {
+		const char *s = cfg->keep_fds.v[i];
+
+		if (!*s || s[strspn(s, "0123456789")] || strlen(s) > 10)
+			return err_set(err, -EINVAL,
+				       "--keep-fd: \"%s\" is not a descriptor's number",
+				       s);
+	}
+	return 0;
+}
+
 static int finish_options(const struct parser *p, struct err *err)
 {
 	struct config *cfg = p->cfg;
@@ -521,6 +534,8 @@ static int finish(struct parser *p, struct err *err)
 
 	if (r == 0)
 		r = finish_classes(p, err);
+	if (r == 0)
+		r = check_keep_fds(p->cfg, err);
 	if (r == 0)
 		r = config_finish_serials(p->cfg, err);
 	return r < 0 ? r : check_root(p->cfg, err);

@@ -128,7 +128,9 @@ static int run(const struct config *cfg, int null_fd, int status_fd,
 	raise_limit(RLIMIT_NOFILE);
 	if (cfg->lock_guest_memory)
 		raise_limit(RLIMIT_MEMLOCK);
-	r = machine_new(cfg, &m, err);
+	r = keep_open(&cfg->keep_fds, &vm.keep, err);
+	if (r == 0)
+		r = machine_new(cfg, &m, err);
 	if (r == 0)
 		r = file_close_inherited(err);
 	if (r == 0)
