@@ -48,12 +48,13 @@ static ssize_t receive_message(int fd, struct msghdr *msg, int flags)
 
 int connector_ask(int fd, uint64_t id, uint32_t port)
 {
-	struct request r = { .id = id, .port = port };
-	struct iovec iov = { &r, sizeof(r) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n = try_again(send_message, fd, &msg, MSG_DONTWAIT);
+	const struct request r = { .id = id, .port = port };
+	ssize_t n;
 
-	return n < 0 ? (int)n : 0;
+	do
+		n = send(fd, &r, sizeof(r), MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
 }
 
 /* The descriptor that came with a message, or -1. */

@@ -22,7 +22,7 @@
 int connector_ask(int fd, uint64_t id, uint32_t port);
 
 /*
- * The next answer: 1 and *ret_sock, a stream that is now the caller's (it may block) or
+ * The next answer: 1 and *ret_sock, a non-blocking stream that is now the caller's or
  * the -errno of the attempt; 0: none so far; -errno: there will be none any more. An id
  * below CONNECTOR_FIRST_ID is an offer for that port of the guest.
  */

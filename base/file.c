@@ -149,6 +149,24 @@ int file_open_regular(const char *what, const char *path, int flags, uint64_t *r
 	return TAKE_FD(fd);
 }
 
+int file_open_private(const char *what, const char *path, struct err *err)
+{
+	mode_t mask = umask(077);
+	AUTO_CLOSE int fd = file_open(what, path, O_WRONLY | O_CREAT, err);
+	struct stat st;
+
+	umask(mask);
+	if (fd < 0 || file_is_inherited(path))
+		return TAKE_FD(fd);
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, -errno, "%s %s", what, path);
+	/* One that was there before may be everybody's. */
+	if (S_ISREG(st.st_mode) &&
+	    (((st.st_mode & 077) && fchmod(fd, 0600) < 0) || ftruncate(fd, 0) < 0))
+		return err_sys(err, -errno, "%s %s", what, path);
+	return TAKE_FD(fd);
+}
+
 int file_read_at(int fd, void *buf, size_t len, uint64_t off)
 {
 	char *p = buf;

@@ -32,6 +32,13 @@ int file_open_regular(const char *what, const char *path, int flags, uint64_t *r
 		      struct err *err);
 
 /*
+ * The same to write what is the user's alone: a file, made or emptied, that nobody else
+ * may open any more (0600). What is inherited or no regular file stays as it is. The
+ * umask is changed meanwhile, so there must be no other thread.
+ */
+int file_open_private(const char *what, const char *path, struct err *err);
+
+/*
  * Close what this program inherited and has no use for: every descriptor above
  * stderr that is not close-on-exec, which all of ours are.
  */

@@ -47,21 +47,26 @@ static const struct opt vsock_opts[] = {
 	{ 0 },
 };
 
+static int vsock_check(const void *arg, struct err *err)
+{
+	const struct vsock_cfg *cfg = arg;
+	const char *alien = cfg->device ? "device" : NULL;
+
+	if (cfg->backend == VSOCK_UNIX && !cfg->path == !cfg->fd)
+		return err_set(err, -EINVAL, "backend=unix needs path= or fd=%s",
+			       cfg->path ? ", not both" : "");
+	if (cfg->backend == VSOCK_VHOST)
+		alien = cfg->path ? "path" : cfg->fd ? "fd" : NULL;
+	return alien ? err_set(err, -EINVAL, "%s= is not for backend=%s", alien,
+			       backends[cfg->backend])
+		     : 0;
+}
+
 static int vsock_create(const void *arg, const struct dev_host *host,
 			struct device **ret_dev, struct err *err)
 {
 	const struct vsock_cfg *cfg = arg;
 
-	const char *alien = cfg->device ? "device" : NULL;
-
-	if (cfg->backend == VSOCK_UNIX && !cfg->path == !cfg->fd)
-		return err_set(err, -EINVAL, "--vsock: backend=unix needs path=%s",
-			       cfg->path ? " or fd=, not both" : "");
-	if (cfg->backend == VSOCK_VHOST)
-		alien = cfg->path ? "path" : cfg->fd ? "fd" : NULL;
-	if (alien)
-		return err_set(err, -EINVAL, "--vsock: %s= is not for backend=%s",
-			       alien, backends[cfg->backend]);
 	if (cfg->backend == VSOCK_UNIX)
 		return vsock_unix_create(cfg, host, ret_dev, err);
 	return vsock_vhost_create(cfg, host, ret_dev, err);
@@ -72,5 +77,6 @@ const struct dev_class virtio_vsock_class = {
 	.help = "sockets between guest and host",
 	.opts = vsock_opts,
 	.cfg_size = sizeof(struct vsock_cfg),
+	.check = vsock_check,
 	.create = vsock_create,
 };

@@ -292,9 +292,9 @@ static int open_sockets(struct vsock *d, const char *path, const struct dev_host
 	struct unix_name name;
 
 	if (strlen(path) > max)
-		return err_set(err, -ENAMETOOLONG,
-			       "--vsock: path %s: longer than %zu bytes", path, max);
-	d->listen_fd = unix_listen("--vsock: path", path, SOCK_STREAM, &name, err);
+		return err_set(err, -ENAMETOOLONG, "%s %s: longer than %zu bytes",
+			       host->name, path, max);
+	d->listen_fd = unix_listen(host->name, path, SOCK_STREAM, &name, err);
 	if (d->listen_fd < 0)
 		return d->listen_fd;
 	/* An inherited socket has a path of its own, which may be too long, */

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <err.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -320,6 +321,7 @@ int main(int argc, char **argv)
 		}
 	if (optind != argc || rounds < 1 || rounds > MAX_ROUNDS)
 		errx(2, "usage: vsock_unix [-n ROUNDS] [-t MS]");
+	signal(SIGPIPE, SIG_IGN);
 	set_up();
 	printf("%-36s %9s  %s\n", "", "bare", "device, x bare");
 	for (unsigned i = 0; i < ARRAY_SIZE(loads); i++)

@@ -19,6 +19,7 @@
 #undef NDEBUG
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,7 @@ static void set_up(void)
 	static struct vsock_cfg cfg = { .cid = CID, .backend = VSOCK_UNIX };
 	int r;
 
+	signal(SIGPIPE, SIG_IGN);
 	assert(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/s", dir);
 	cfg.path = path;

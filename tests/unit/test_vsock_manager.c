@@ -30,6 +30,13 @@ static int with_manager(void **state, int type)
 	return pair[0];
 }
 
+static void make_stream(int pair[2])
+{
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				    0, pair),
+			 0);
+}
+
 /* The guest's request arrives; returns its id. */
 static uint64_t asked(struct env *e, int manager, uint32_t port)
 {
@@ -48,7 +55,7 @@ static int offered(struct env *e, int manager, uint32_t port)
 {
 	int pair[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	make_stream(pair);
 	assert_int_equal(connector_offer(manager, port, pair[1]), 0);
 	close(pair[1]);
 	fake_run(&e->host);
@@ -62,7 +69,7 @@ static void the_manager_answers_the_guest(void **state)
 
 	start(e);
 	says(e, REQUEST, GUEST, HOST);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	make_stream(pair);
 	assert_int_equal(connector_answer(manager, asked(e, manager, HOST), pair[1]),
 			 0);
 	close(pair[1]);
@@ -157,7 +164,7 @@ static void more_offers_than_connections_are_closed(void **state)
 	struct env *e = *state;
 
 	start_empty(e);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	make_stream(fd);
 	for (unsigned i = 0; i < 1100; i++) {
 		assert_int_equal(connector_offer(manager, i, fd[1]), 0);
 		fake_run(&e->host);
@@ -194,27 +201,21 @@ static void one_of_path_and_fd_must_be_given(void **state)
 {
 	char path[] = "/tmp/none";
 	struct vsock_cfg cfg = { .cid = CID, .backend = VSOCK_UNIX };
-	struct device *dev;
-	struct fake_host host;
 	struct err err;
 
 	(void)state;
-	fake_host_init(&host, "vsock", 8 << 20);
-	assert_int_equal(virtio_vsock_class.create(&cfg, &host.host, &dev, &err),
-			 -EINVAL);
-	assert_string_equal(err.msg, "--vsock: backend=unix needs path=");
+	assert_int_equal(virtio_vsock_class.check(&cfg, &err), -EINVAL);
+	assert_string_equal(err.msg, "backend=unix needs path= or fd=");
 	cfg.path = path;
+	assert_int_equal(virtio_vsock_class.check(&cfg, &err), 0);
 	cfg.fd = 7;
-	assert_int_equal(virtio_vsock_class.create(&cfg, &host.host, &dev, &err),
-			 -EINVAL);
-	assert_string_equal(err.msg,
-			    "--vsock: backend=unix needs path= or fd=, not both");
+	assert_int_equal(virtio_vsock_class.check(&cfg, &err), -EINVAL);
+	assert_string_equal(err.msg, "backend=unix needs path= or fd=, not both");
 	cfg.path = NULL;
+	assert_int_equal(virtio_vsock_class.check(&cfg, &err), 0);
 	cfg.backend = VSOCK_VHOST;
-	assert_int_equal(virtio_vsock_class.create(&cfg, &host.host, &dev, &err),
-			 -EINVAL);
-	assert_string_equal(err.msg, "--vsock: fd= is not for backend=vhost");
-	fake_host_free(&host);
+	assert_int_equal(virtio_vsock_class.check(&cfg, &err), -EINVAL);
+	assert_string_equal(err.msg, "fd= is not for backend=vhost");
 }
 
 int main(void)

@@ -123,12 +123,16 @@ managed() {
 	[ $? = 64 ] && says 'asked for port 99' "$dir/err"
 }
 
-# refused TEXT OPTION: a sentence, and no VM.
-refused() { vm 1 --vsock "42,$2" "$GUESTS/vsock.elf" && says "$1" "$dir/err"; }
+# refused STATUS TEXT OPTION: a sentence, and no VM.
+refused() { vm "$1" --vsock "42,$3" "$GUESTS/vsock.elf" && says "$2" "$dir/err"; }
 
-check 'a backend of Unix sockets needs a path' refused 'needs path=' backend=unix
+check 'a backend of Unix sockets needs a path' \
+	refused 35 '--vsock: backend=unix needs path= or fd=' backend=unix
+check 'a path is not for vhost' refused 35 '--vsock: path= is not for backend=vhost' "path=$sock"
+check 'a device is not for Unix sockets' \
+	refused 35 '--vsock: device= is not for backend=unix' "backend=unix,path=$sock,device=/dev/null"
 check 'a folder that is not there is an error that names it' \
-	refused "$dir/none/vsock: No such file" "backend=unix,path=$dir/none/vsock"
+	refused 1 "$dir/none/vsock: No such file" "backend=unix,path=$dir/none/vsock"
 check 'the guest has its CID, and a port where nobody listens refuses' cid
 check 'the guest connects, 1 MiB goes and comes back' \
 	with_server guest vsock "${vsock[@]}" -p "connect=52 bytes=$mib"
@@ -142,7 +146,7 @@ check 'a relative path' with_server relative
 check 'an inherited socket' with_server inherited
 check 'a manager instead of a path' managed
 check 'a manager, without the jail' managed --disable-sandbox
-check 'no manager is an error' refused 'descriptor 99 is not open' backend=unix,fd=99
+check 'no manager is an error' refused 1 'descriptor 99 is not open' backend=unix,fd=99
 check 'a socket that is in use stays' in_use
 check 'the socket goes when vmm is killed' killed
 check "and when the VM's process is" killed_vm
