@@ -10,7 +10,7 @@
  *   2  so many receive buffers, and their size (1 byte, times 32)
  *   3  a server or client does something (1 byte: bits 0 to 2: what, the rest: size)
  *   4  a client comes, with so many bytes of greeting; 31: a good one
- *   5  the connector rests, or works again
+ *   5  the connector rests, or works again; bit 4: it offers a stream for port 1000
  *   6  a second passes
  *   7  the guest resets the device
  * Whatever happens: the device never breaks, since the rings are sound, and each
@@ -26,6 +26,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/connector.h"
 #include "tests/fuzz/driver.h"
 #include "virtio/list.h"
 #include "virtio/vsock.h"
@@ -312,6 +313,17 @@ static void client(struct input *in, unsigned n)
 	(void)!send(*peer, greeting, n == 31 ? 13 : n, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+static void offer_stream(void)
+{
+	int *peer = free_peer(), sock = peer ? on_dial(NULL, 0) : -1;
+
+	if (sock < 0)
+		return;
+	/* The device may be slow to take it, as here while the machine rests. */
+	(void)connector_offer(host.connector, 1000, sock);
+	close(sock);
+}
+
 static void second(void)
 {
 	const struct itimerspec now = { .it_value.tv_nsec = 1 };
@@ -352,7 +364,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			client(&in, n);
 			break;
 		case 5:
-			loop_set(host.dialling, n & 1 ? EPOLLIN : 0);
+			if (n & 2)
+				offer_stream();
+			else
+				loop_set(host.dialling, n & 1 ? EPOLLIN : 0);
 			break;
 		case 6:
 			second();
