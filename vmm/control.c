@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/unix.h"
 
 struct control_conn {
 	struct control *control;
@@ -23,7 +24,7 @@ struct control_conn {
 struct control {
 	struct loop *loop;
 	int fd;
-	int spare_fd; /* given up for a moment when there are no more */
+	int spare_fd; /* see unix_accept() */
 	struct loop_watch *watch;
 	control_fn *fn;
 	void *ctx;
@@ -184,27 +185,14 @@ static struct control_conn **find_slot(struct control *c)
 	return oldest;
 }
 
-/* Who waits would wake us for ever: take it, for which a descriptor is kept. */
-static void turn_away(struct control *c)
-{
-	int fd;
-
-	cleanup_close(&c->spare_fd);
-	fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
-	cleanup_close(&fd);
-	c->spare_fd = eventfd(0, EFD_CLOEXEC);
-}
-
 static void on_connection(void *arg, uint32_t events)
 {
 	struct control *c = arg;
 	struct control_conn **slot;
-	int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = unix_accept(c->fd, &c->spare_fd);
 	struct err why;
 
 	(void)events;
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-		turn_away(c);
 	if (fd < 0)
 		return;
 	slot = find_slot(c);

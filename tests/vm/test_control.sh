@@ -251,7 +251,7 @@ stale() {
 
 live() {
 	start -p end=halt "$hello" &&
-		fails 1 "--socket: .*somebody answers there" run -s "$sock" "$hello" &&
+		fails 1 "control socket .*somebody answers there" run -s "$sock" "$hello" &&
 		state_is running && stops
 }
 
