@@ -53,6 +53,39 @@ clients() { # COUNT BYTES
 	return 1
 }
 
+# reports STATUS LETTERS ORDER LINE...: the guest tells port 42 of the host the letters'
+# lines, obeys the order, and has ended with the status; the lines came.
+reports() {
+	local want=$1 tell=$2 order=$3 status=0
+	shift 3
+	timeout 30 socat -u "UNIX-LISTEN:${sock}_42" "CREATE:$dir/report" &
+	until [ -S "${sock}_42" ]; do sleep 0.05; done
+	in_background "${vsock[@]}" -p "tell=$tell" "$GUESTS/agent.elf" &&
+		{ echo 'CONNECT 1025' && printf %s "$order"; } |
+			socat -t 20 - "UNIX-CONNECT:$sock" >"$dir/back" || return
+	wait "$pid" || status=$?
+	wait
+	printf '%s\n' "$@" | diff - "$dir/report" && [ $status = "$want" ] && left_none && return
+	cat "$dir/out" "$dir/err"
+	return 1
+}
+
+# A guest that sleeps answers several at once.
+asleep() {
+	local i clients=()
+	in_background "${vsock[@]}" "$GUESTS/agent.elf" || return
+	head -c 20000 /dev/urandom >"$dir/data"
+	for i in 1 2 3 4 5; do
+		{ echo 'CONNECT 1024' && cat "$dir/data" && sleep 0.$i; } |
+			socat -t 20 - "UNIX-CONNECT:$sock" >"$dir/back$i" &
+		clients+=($!)
+	done
+	wait "${clients[@]}"
+	for i in 1 2 3 4 5; do tail -n +2 "$dir/back$i" | cmp - "$dir/data" || break; done
+	kill "$pid"
+	ended "$pid" 5 && left_none && [ $i = 5 ]
+}
+
 # A second VM must not take the first one's socket away.
 in_use() {
 	listening -p 'listen=7'
@@ -142,6 +175,11 @@ check 'the same without the jail' \
 	with_server guest vsock --disable-sandbox "${vsock[@]}" -p 'connect=52 bytes=5000 count=3'
 check 'a client connects, 1 MiB goes and comes back' clients 1 $mib
 check 'twenty clients, one after the other' clients 20 1000
+check 'a guest that sleeps serves five clients at once' asleep
+check 'a guest tells of its steps, and powers off as ordered' \
+	reports 0 sr feo started ready 'finished 7' 'error 2 it has changed'
+check 'and resets' reports 32 s b started
+check 'and panics' reports 34 r po ready
 check 'a relative path' with_server relative
 check 'an inherited socket' with_server inherited
 check 'a manager instead of a path' managed
