@@ -42,7 +42,7 @@ int client_open(int fd, sd_bus **ret_bus, struct err *err)
 	else
 		r = sd_bus_start(bus);
 	if (r < 0)
-		return err_sys(err, r, "a connection");
+		return bus_error_get(NULL, r, err);
 	*ret_bus = TAKE_PTR(bus);
 	return 0;
 }
