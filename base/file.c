@@ -167,6 +167,32 @@ int file_open_private(const char *what, const char *path, struct err *err)
 	return TAKE_FD(fd);
 }
 
+int file_read_text(const char *what, const char *path, size_t max, char **ret_text,
+		   size_t *ret_len, struct err *err)
+{
+	AUTO_CLOSE int fd = file_open(what, path, O_RDONLY, err);
+	AUTO_FREE char *text = malloc(max + 1);
+	size_t len = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	if (!text)
+		return err_sys(err, -ENOMEM, "%s %s", what, path);
+	do {
+		n = read(fd, text + len, max + 1 - len);
+		len += n > 0 ? (size_t)n : 0;
+	} while ((n > 0 && len <= max) || (n < 0 && errno == EINTR));
+	if (n < 0)
+		return err_sys(err, -errno, "%s %s", what, path);
+	if (len > max)
+		return err_set(err, -EFBIG, "%s %s: larger than %zu bytes", what, path,
+			       max);
+	*ret_text = TAKE_PTR(text);
+	*ret_len = len;
+	return 0;
+}
+
 int file_read_at(int fd, void *buf, size_t len, uint64_t off)
 {
 	char *p = buf;

@@ -47,5 +47,12 @@ int file_close_inherited(struct err *err);
 /* Whether @path is exactly /proc/self/fd/N: an inherited descriptor's name. */
 bool file_is_inherited(const char *path);
 
+/*
+ * Read all of @path, which may be a pipe of the shell's making; *@ret_text is allocated
+ * and not ended by a NUL. -EFBIG: it has more than @max bytes.
+ */
+int file_read_text(const char *what, const char *path, size_t max, char **ret_text,
+		   size_t *ret_len, struct err *err);
+
 /* Read exactly @len bytes at @off; -ENODATA when the file ends before that. */
 int file_read_at(int fd, void *buf, size_t len, uint64_t off);

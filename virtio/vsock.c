@@ -36,19 +36,30 @@ static const struct opt vsock_opts[] = {
 	  .arg = "SOCKET",
 	  .help = "for backend=unix: the guest's port P is reached there by "
 		  "\"CONNECT P\\n\", and the host's at SOCKET_P" },
+	{ .key = "fd",
+	  .type = OPT_U64,
+	  .min = 3,
+	  .max = INT32_MAX,
+	  .offset = offsetof(struct vsock_cfg, fd),
+	  .arg = "N",
+	  .help = "for backend=unix, without a path: the inherited socket of a manager, "
+		  "who makes all connections" },
 	{ 0 },
 };
 
 static int vsock_check(const void *arg, struct err *err)
 {
 	const struct vsock_cfg *cfg = arg;
+	const char *alien = cfg->device ? "device" : NULL;
 
-	if (cfg->backend == VSOCK_UNIX && !cfg->path)
-		return err_set(err, -EINVAL, "backend=unix needs path=");
-	if (cfg->backend == VSOCK_UNIX ? !!cfg->device : !!cfg->path)
-		return err_set(err, -EINVAL, "%s= is not for backend=%s",
-			       cfg->device ? "device" : "path", backends[cfg->backend]);
-	return 0;
+	if (cfg->backend == VSOCK_UNIX && !cfg->path == !cfg->fd)
+		return err_set(err, -EINVAL, "backend=unix needs path= or fd=%s",
+			       cfg->path ? ", not both" : "");
+	if (cfg->backend == VSOCK_VHOST)
+		alien = cfg->path ? "path" : cfg->fd ? "fd" : NULL;
+	return alien ? err_set(err, -EINVAL, "%s= is not for backend=%s", alien,
+			       backends[cfg->backend])
+		     : 0;
 }
 
 static int vsock_create(const void *arg, const struct dev_host *host,

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "devices/list.h"
 #include "devices/uart.h"
 #include "virtio/balloon.h"
@@ -19,7 +20,6 @@
 #include "vmm/config_json.h"
 
 #define MAX_CPUS 64
-#define ESCAPE 1 /* ^A, as in QEMU and kvmtool */
 
 /*
  * Options of crosvm's that turn off what this machine never has, or ask for what it
@@ -424,7 +424,7 @@ static int finish_escape(struct config *cfg, struct err *err)
 	const char *s = cfg->escape;
 	char c;
 
-	cfg->escape_key = ESCAPE;
+	cfg->escape_key = ESCAPE_CTRL_A;
 	if (!s)
 		return 0;
 	cfg->escape_key = 0;

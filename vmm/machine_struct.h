@@ -57,6 +57,7 @@ struct machine {
 
 	/* The control socket: machine_control.c; main thread. */
 	int control_fd; /* -1: there is none, or control has it */
+	bool control_connected; /* it is one connection, not where others connect */
 	struct control *control;
 	struct control_balloon *control_balloon; /* NULL: there is no balloon */
 	pid_t pid; /* of the process that the user started */

@@ -16,8 +16,8 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "vmm/exit.h"
-#include "vmm/terminal.h"
 
 /* How long after its time limit a VM may take to end before it is killed. */
 #define LIMIT_GRACE_S 5

@@ -413,7 +413,7 @@ static void vsock_keys_are_for_their_backend(void **state)
 	assert_int_equal(parse("--vsock 3,backend=unix,path=x k"), 0);
 	assert_int_equal(parse("--vsock 3,device=x k"), 0);
 	assert_int_equal(parse("--vsock 3,backend=unix k"), -EINVAL);
-	assert_string_equal(err.msg, "--vsock: backend=unix needs path=");
+	assert_string_equal(err.msg, "--vsock: backend=unix needs path= or fd=");
 	assert_int_equal(parse("--vsock 3,path=x k"), -EINVAL);
 	assert_string_equal(err.msg, "--vsock: path= is not for backend=vhost");
 	assert_int_equal(parse("--vsock 3,backend=unix,path=x,device=x k"), -EINVAL);
