@@ -287,6 +287,11 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(wildcard tests/unit/fa
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(STATIC_LIBS)
+SERVICE_FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(shell grep -l '^#include "service/' $(FUZZ_SRC)))
+$(SERVICE_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(SERVICE_ARCHIVES)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(SERVICE_LIBS)
 
 # --- the rest --------------------------------------------------------------
 
