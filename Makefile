@@ -60,6 +60,8 @@ UNIT_HELP_SRC := $(filter-out $(UNIT_SRC) %/bootloader_rig.c,$(wildcard tests/un
 SERVICE_ROOMS := common client virtmgr virtualizationservice vm libavf
 $(foreach r,$(SERVICE_ROOMS),$(eval service/$(r)_SRC := $(filter-out %/main.c,$(wildcard service/$(r)/*.c))))
 SERVICE_PROGRAMS := $(patsubst service/%/main.c,$(BUILD)/%,$(wildcard service/*/main.c))
+VM_TEST_SRC := $(wildcard tests/vm/test_*.c)
+VM_HELP_SRC := $(filter-out $(VM_TEST_SRC),$(wildcard tests/vm/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 
@@ -67,6 +69,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 # Link order: what uses comes before what is used.
 ARCHIVES := $(foreach l,vmm boot virtio devices disk base,$(BUILD)/lib/$(l).a)
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
+VM_TESTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(VM_TEST_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 BENCHES := $(BUILD)/bench/preload.so \
 	$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %/preload.c,$(BENCH_SRC)))
@@ -174,6 +177,7 @@ $(foreach r,$(SERVICE_ROOMS),$(call obj,$(wildcard service/$(r)/*.c))): | $(INTE
 
 -include guest/bare/bare.mk
 include guest/bootloader/bootloader.mk
+include guest/agent/agent.mk
 
 run: all $(BUILD)/tests/kvm-probe
 	@guest/linux/demo
@@ -195,6 +199,14 @@ $(filter $(BUILD)/tests/unit/test_service_%,$(UNITS)): $(BUILD)/tests/unit/%: $(
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)
 
 test-programs: $(UNITS)
+
+# Programs of the vm tier are clients of the service.
+$(VM_TESTS): $(BUILD)/tests/vm/%: $(BUILD)/obj/tests/vm/%.o $(call obj,$(VM_HELP_SRC)) \
+		$(call service_lib,client) $(SERVICE_SHARED)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)
+$(call obj,$(VM_TEST_SRC) $(VM_HELP_SRC)): | $(INTERFACE_HEADERS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
 LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock signed)
@@ -232,7 +244,7 @@ $(BUILD)/lab/vsock_test $(BUILD)/lab/bootconfig: $(BUILD)/lab/%: guest/linux/% |
 	$(Q)guest/linux/$* $@ 2>$@.why || cat $@.why
 LAB_PROGRAMS := $(BUILD)/lab/vsock_test
 # What tests/vm runs beside vmm.
-VM_PROGRAMS := $(BUILD)/tests/bootplan $(BUILD)/lab/bootconfig
+VM_PROGRAMS := $(BUILD)/tests/bootplan $(BUILD)/lab/bootconfig $(VM_TESTS)
 
 test: all guests $(BUILD)/tests/kvm-probe $(LAB_IMAGES) $(LAB_PROGRAMS) $(VM_PROGRAMS)
 	@tests/setup test

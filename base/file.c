@@ -41,6 +41,8 @@ static const char *missing_access(int have, int flags)
 {
 	int want = flags & O_ACCMODE;
 
+	if (flags & O_PATH)
+		return NULL;
 	if (want != O_WRONLY && ((have & O_ACCMODE) == O_WRONLY || (have & O_PATH)))
 		return "reading";
 	if (want != O_RDONLY && ((have & O_ACCMODE) == O_RDONLY || (have & O_PATH)))
@@ -144,6 +146,24 @@ int file_open_regular(const char *what, const char *path, int flags, uint64_t *r
 		return err_set(err, -EINVAL, "%s %s: is %s, not a regular file", what,
 			       path, kind(st.st_mode));
 	*ret_size = (uint64_t)st.st_size;
+	return TAKE_FD(fd);
+}
+
+int file_open_private(const char *what, const char *path, struct err *err)
+{
+	mode_t mask = umask(077);
+	AUTO_CLOSE int fd = file_open(what, path, O_WRONLY | O_CREAT, err);
+	struct stat st;
+
+	umask(mask);
+	if (fd < 0 || file_is_inherited(path))
+		return TAKE_FD(fd);
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, -errno, "%s %s", what, path);
+	/* One that was there before may be everybody's. */
+	if (S_ISREG(st.st_mode) &&
+	    (((st.st_mode & 077) && fchmod(fd, 0600) < 0) || ftruncate(fd, 0) < 0))
+		return err_sys(err, -errno, "%s %s", what, path);
 	return TAKE_FD(fd);
 }
 

@@ -17,8 +17,8 @@
 /*
  * Open @path with @flags (O_CLOEXEC and O_NOCTTY are added; mode 0666 when
  * creating). Returns the fd, or -errno with a sentence "@what PATH: reason". An
- * inherited fd whose access mode does not allow what @flags ask for gives -EACCES;
- * its other flags stay as they are. A directory gives -EISDIR without O_DIRECTORY.
+ * inherited fd whose access mode does not allow what @flags ask for gives -EACCES
+ * (O_PATH asks for nothing); its other flags stay as they are. A directory gives -EISDIR without O_DIRECTORY.
  * Opening a FIFO never blocks, with or without somebody at its other end; reads and
  * writes do, unless @flags say O_NONBLOCK.
  */
@@ -30,6 +30,13 @@ int file_open(const char *what, const char *path, int flags, struct err *err);
  */
 int file_open_regular(const char *what, const char *path, int flags, uint64_t *ret_size,
 		      struct err *err);
+
+/*
+ * The same to write what is the user's alone: a file, made or emptied, that nobody else
+ * may open any more (0600). What is inherited or no regular file stays as it is. The
+ * umask is changed meanwhile, so there must be no other thread.
+ */
+int file_open_private(const char *what, const char *path, struct err *err);
 
 /*
  * Close what this program inherited and has no use for: every descriptor above

@@ -440,6 +440,34 @@ static int finish_escape(struct config *cfg, struct err *err)
 	return 0;
 }
 
+/* What is all digits is a port: a socket of that name takes a "./". */
+static int finish_gdb(struct config *cfg, struct err *err)
+{
+	const char *s = cfg->gdb;
+	uint64_t port;
+
+	if (!s || s[strspn(s, "0123456789")])
+		return 0;
+	if (opt_number(s, &port) < 0 || port < 1 || port > UINT16_MAX)
+		return err_set(err, -EINVAL, "--gdb: %s is not a port, 1 to %d", s,
+			       UINT16_MAX);
+	cfg->gdb_port = (uint16_t)port;
+	return 0;
+}
+
+static int check_keep_fds(const struct config *cfg, struct err *err)
+{
+	for (size_t i = 0; i < cfg->keep_fds.n; i++) {
+		const char *s = cfg->keep_fds.v[i];
+
+		if (!*s || s[strspn(s, "0123456789")] || strlen(s) > 10)
+			return err_set(err, -EINVAL,
+				       "--keep-fd: \"%s\" is not a descriptor's number",
+				       s);
+	}
+	return 0;
+}
+
 static int finish_options(const struct parser *p, struct err *err)
 {
 	struct config *cfg = p->cfg;
@@ -474,7 +502,8 @@ static int finish_options(const struct parser *p, struct err *err)
 		n = sysconf(_SC_NPROCESSORS_ONLN);
 		cfg->cpus.num_cores = n < 1 ? 1 : n > MAX_CPUS ? MAX_CPUS : (uint64_t)n;
 	}
-	return finish_escape(cfg, err);
+	r = finish_gdb(cfg, err);
+	return r < 0 ? r : finish_escape(cfg, err);
 }
 
 static int finish_classes(struct parser *p, struct err *err)
@@ -505,6 +534,8 @@ static int finish(struct parser *p, struct err *err)
 
 	if (r == 0)
 		r = finish_classes(p, err);
+	if (r == 0)
+		r = check_keep_fds(p->cfg, err);
 	if (r == 0)
 		r = config_finish_serials(p->cfg, err);
 	return r < 0 ? r : check_root(p->cfg, err);

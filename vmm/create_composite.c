@@ -10,10 +10,11 @@
 #include "vmm/exit.h"
 
 static const char help[] =
-	"Usage: vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
+	"Usage: vmm create_composite PATH [LABEL:FILE[:writable][:GUID]]...\n"
 	"Make PATH, a composite disk: a GPT disk whose partitions are the files, in that\n"
-	"order. Beside it PATH.header, PATH.footer and PATH.filler hold what is around them.\n"
-	"An older composite disk there is replaced, but no other file.\n"
+	"order; without any its table is empty. Beside it PATH.header, PATH.footer and\n"
+	"PATH.filler hold what is around them. An older composite disk there is replaced, but\n"
+	"no other file.\n"
 	"\n"
 	"  LABEL     the partition's name, cut after 36 characters; all differ\n"
 	"  FILE      raw, Android sparse (not writable), or a block device\n"

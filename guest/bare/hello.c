@@ -7,7 +7,6 @@
  */
 #include "acpi.h"
 #include "bare.h"
-#include "pci.h"
 
 enum { UNMOVED = 62 }; /* debug-exit value: the machine did not end as told */
 enum { NO_MEMORY = 0xf3fff000 }; /* the last page of the PCI window */
@@ -20,22 +19,6 @@ static void echo(void)
 	while ((c = print_read()) >= 0 && c != 'q')
 		print_char((char)c);
 	test_check(c == 'q', "echo", "no further input came");
-}
-
-static bool panic(uint8_t event)
-{
-	int devfn = pci_find(0x1b36, 0x0011, 0);
-	uint64_t bar;
-
-	if (!test_check(devfn >= 0, "pvpanic", "there is none"))
-		return false;
-	pci_enable((uint8_t)devfn, true);
-	bar = pci_bar((uint8_t)devfn, 0);
-	if (!test_check(mmio_read8(bar) == 3, "pvpanic's events", "%02x",
-			mmio_read8(bar)))
-		return false;
-	mmio_write8(bar, event);
-	return true;
 }
 
 static void linger(void)
@@ -66,7 +49,7 @@ void guest_main(void)
 	for (uint64_t n = arg_number("lines", 0), i = 0; i < n; i++)
 		print("line %06lu of a guest that has much to say about nothing at all.\n",
 		      i);
-	if (arg_has("event") && !panic((uint8_t)arg_number("event", 0)))
+	if (arg_has("event") && !power_pvpanic((uint8_t)arg_number("event", 0)))
 		power_debug_exit(UNMOVED);
 	if (!arg_text("end", end, sizeof(end)) || text_equal(end, "debug"))
 		power_debug_exit((uint8_t)arg_number("exit", 0));

@@ -53,6 +53,39 @@ clients() { # COUNT BYTES
 	return 1
 }
 
+# reports STATUS LETTERS ORDER LINE...: the guest tells port 42 of the host the letters'
+# lines, obeys the order, and has ended with the status; the lines came.
+reports() {
+	local want=$1 tell=$2 order=$3 status=0
+	shift 3
+	timeout 30 socat -u "UNIX-LISTEN:${sock}_42" "CREATE:$dir/report" &
+	until [ -S "${sock}_42" ]; do sleep 0.05; done
+	in_background "${vsock[@]}" -p "tell=$tell" "$GUESTS/agent.elf" &&
+		{ echo 'CONNECT 1025' && printf %s "$order"; } |
+			socat -t 20 - "UNIX-CONNECT:$sock" >"$dir/back" || return
+	wait "$pid" || status=$?
+	wait
+	printf '%s\n' "$@" | diff - "$dir/report" && [ $status = "$want" ] && left_none && return
+	cat "$dir/out" "$dir/err"
+	return 1
+}
+
+# A guest that sleeps answers several at once.
+asleep() {
+	local i clients=()
+	in_background "${vsock[@]}" "$GUESTS/agent.elf" || return
+	head -c 20000 /dev/urandom >"$dir/data"
+	for i in 1 2 3 4 5; do
+		{ echo 'CONNECT 1024' && cat "$dir/data" && sleep 0.$i; } |
+			socat -t 20 - "UNIX-CONNECT:$sock" >"$dir/back$i" &
+		clients+=($!)
+	done
+	wait "${clients[@]}"
+	for i in 1 2 3 4 5; do tail -n +2 "$dir/back$i" | cmp - "$dir/data" || break; done
+	kill "$pid"
+	ended "$pid" 5 && left_none && [ $i = 5 ]
+}
+
 # A second VM must not take the first one's socket away.
 in_use() {
 	listening -p 'listen=7'
@@ -111,12 +144,28 @@ inherited() {
 	[ -S "$sock" ] && rm "$sock" # it is not vmm's to remove
 }
 
-# refused TEXT OPTION: a sentence, and no VM.
-refused() { vm 1 --vsock "42,$2" "$GUESTS/vsock.elf" && says "$1" "$dir/err"; }
+# managed FLAG...: vmm's manager is asked for port 99, and refuses; nothing has a path.
+managed() {
+	perl -MSocket -MFcntl -e 'socketpair(A, B, AF_UNIX, SOCK_SEQPACKET, 0) && fcntl(B, F_SETFD, 0) or die $!;
+		unless (fork) { close A; $n = fileno(B); exec map { s/FD/$n/r } @ARGV }
+		close B; sysread A, $q, 64; ($id, $port) = unpack "QLL", $q;
+		print STDERR "asked for port $port\n"; syswrite A, pack "Qq", $id, -111;
+		sysread A, $q, 64 and die "another request"; wait; exit $? >> 8' \
+		"$VMM" run --timeout 30 --debug-exit --vsock 42,backend=unix,fd=FD "$@" -p refused=99 \
+		"$GUESTS/vsock.elf" >"$dir/out" 2>"$dir/err"
+	[ $? = 64 ] && says 'asked for port 99' "$dir/err"
+}
 
-check 'a backend of Unix sockets needs a path' refused 'needs path=' backend=unix
+# refused STATUS TEXT OPTION: a sentence, and no VM.
+refused() { vm "$1" --vsock "42,$3" "$GUESTS/vsock.elf" && says "$2" "$dir/err"; }
+
+check 'a backend of Unix sockets needs a path' \
+	refused 35 '--vsock: backend=unix needs path= or fd=' backend=unix
+check 'a path is not for vhost' refused 35 '--vsock: path= is not for backend=vhost' "path=$sock"
+check 'a device is not for Unix sockets' \
+	refused 35 '--vsock: device= is not for backend=unix' "backend=unix,path=$sock,device=/dev/null"
 check 'a folder that is not there is an error that names it' \
-	refused "$dir/none/vsock: No such file" "backend=unix,path=$dir/none/vsock"
+	refused 1 "$dir/none/vsock: No such file" "backend=unix,path=$dir/none/vsock"
 check 'the guest has its CID, and a port where nobody listens refuses' cid
 check 'the guest connects, 1 MiB goes and comes back' \
 	with_server guest vsock "${vsock[@]}" -p "connect=52 bytes=$mib"
@@ -126,8 +175,16 @@ check 'the same without the jail' \
 	with_server guest vsock --disable-sandbox "${vsock[@]}" -p 'connect=52 bytes=5000 count=3'
 check 'a client connects, 1 MiB goes and comes back' clients 1 $mib
 check 'twenty clients, one after the other' clients 20 1000
+check 'a guest that sleeps serves five clients at once' asleep
+check 'a guest tells of its steps, and powers off as ordered' \
+	reports 0 sr feo started ready 'finished 7' 'error 2 it has changed'
+check 'and resets' reports 32 s b started
+check 'and panics' reports 34 r po ready
 check 'a relative path' with_server relative
 check 'an inherited socket' with_server inherited
+check 'a manager instead of a path' managed
+check 'a manager, without the jail' managed --disable-sandbox
+check 'no manager is an error' refused 1 'descriptor 99 is not open' backend=unix,fd=99
 check 'a socket that is in use stays' in_use
 check 'the socket goes when vmm is killed' killed
 check "and when the VM's process is" killed_vm

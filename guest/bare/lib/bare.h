@@ -101,5 +101,7 @@ bool wait_more(struct wait *wait); /* false: time is up */
 _Noreturn void power_debug_exit(uint8_t value);
 _Noreturn void power_triple_fault(void);
 void power_acpi_off(void); /* returns only if it did not work */
+/* Tells pvpanic; as a verdict, and false where there is none. */
+bool power_pvpanic(uint8_t event);
 
 _Noreturn void start(int entry, uintptr_t info);

@@ -1,6 +1,7 @@
 /* Ways to end: the debug-exit port, a triple fault, and ACPI's soft-off (S5). */
 #include "acpi.h"
 #include "bare.h"
+#include "pci.h"
 
 void power_triple_fault(void)
 {
@@ -37,4 +38,20 @@ void power_acpi_off(void)
 	port_out16((uint16_t)fadt->pm1a_control, (uint16_t)(type << 10 | 1 << 13));
 	while (wait_more(&w))
 		;
+}
+
+bool power_pvpanic(uint8_t event)
+{
+	int devfn = pci_find(0x1b36, 0x0011, 0);
+	uint64_t bar;
+
+	if (!test_check(devfn >= 0, "pvpanic", "there is none"))
+		return false;
+	pci_enable((uint8_t)devfn, true);
+	bar = pci_bar((uint8_t)devfn, 0);
+	if (!test_check(mmio_read8(bar) == 3, "pvpanic's events", "%02x",
+			mmio_read8(bar)))
+		return false;
+	mmio_write8(bar, event);
+	return true;
 }
