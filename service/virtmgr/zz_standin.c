@@ -7,37 +7,8 @@
 #include <unistd.h>
 
 #include "service/virtmgr/console.h"
-#include "service/virtmgr/vsock.h"
 
 #define WEAK __attribute__((weak))
-
-WEAK int vsock_new(sd_event *event, int mode, uint32_t cid, const struct vsock_ops *ops,
-		   void *userdata, struct vsock **ret_vsock, struct err *err)
-{
-	(void)event, (void)mode, (void)cid, (void)ops, (void)userdata, (void)err;
-	*ret_vsock = NULL;
-	return 0;
-}
-WEAK void vsock_free(struct vsock *v)
-{
-	(void)v;
-}
-WEAK const char *vsock_kind(const struct vsock *v)
-{
-	(void)v;
-	return "none";
-}
-WEAK int vsock_launch(struct vsock *v, struct launch *l, struct err *err)
-{
-	(void)v, (void)l, (void)err;
-	return 0;
-}
-WEAK int vsock_connect(struct vsock *v, uint32_t port, vsock_connected_fn *done,
-		       void *arg, struct err *err)
-{
-	(void)v, (void)port, (void)done, (void)arg;
-	return err_set(err, -ENOTSUP, "not here yet");
-}
 
 struct console {
 	int out, ours, theirs;
