@@ -41,6 +41,8 @@ static const char *missing_access(int have, int flags)
 {
 	int want = flags & O_ACCMODE;
 
+	if (flags & O_PATH)
+		return NULL;
 	if (want != O_WRONLY && ((have & O_ACCMODE) == O_WRONLY || (have & O_PATH)))
 		return "reading";
 	if (want != O_RDONLY && ((have & O_ACCMODE) == O_RDONLY || (have & O_PATH)))
@@ -145,6 +147,50 @@ int file_open_regular(const char *what, const char *path, int flags, uint64_t *r
 			       path, kind(st.st_mode));
 	*ret_size = (uint64_t)st.st_size;
 	return TAKE_FD(fd);
+}
+
+int file_open_private(const char *what, const char *path, struct err *err)
+{
+	mode_t mask = umask(077);
+	AUTO_CLOSE int fd = file_open(what, path, O_WRONLY | O_CREAT, err);
+	struct stat st;
+
+	umask(mask);
+	if (fd < 0 || file_is_inherited(path))
+		return TAKE_FD(fd);
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, -errno, "%s %s", what, path);
+	/* One that was there before may be everybody's. */
+	if (S_ISREG(st.st_mode) &&
+	    (((st.st_mode & 077) && fchmod(fd, 0600) < 0) || ftruncate(fd, 0) < 0))
+		return err_sys(err, -errno, "%s %s", what, path);
+	return TAKE_FD(fd);
+}
+
+int file_read_text(const char *what, const char *path, size_t max, char **ret_text,
+		   size_t *ret_len, struct err *err)
+{
+	AUTO_CLOSE int fd = file_open(what, path, O_RDONLY, err);
+	AUTO_FREE char *text = malloc(max + 1);
+	size_t len = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	if (!text)
+		return err_sys(err, -ENOMEM, "%s %s", what, path);
+	do {
+		n = read(fd, text + len, max + 1 - len);
+		len += n > 0 ? (size_t)n : 0;
+	} while ((n > 0 && len <= max) || (n < 0 && errno == EINTR));
+	if (n < 0)
+		return err_sys(err, -errno, "%s %s", what, path);
+	if (len > max)
+		return err_set(err, -EFBIG, "%s %s: larger than %zu bytes", what, path,
+			       max);
+	*ret_text = TAKE_PTR(text);
+	*ret_len = len;
+	return 0;
 }
 
 int file_read_at(int fd, void *buf, size_t len, uint64_t off)

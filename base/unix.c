@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -92,6 +93,11 @@ static int option(int fd, int name)
 	return getsockopt(fd, SOL_SOCKET, name, &value, &len) < 0 ? -errno : value;
 }
 
+static int not_a_socket(const char *what, const char *path, struct err *err)
+{
+	return err_set(err, -ENOTSOCK, "%s %s: is not a socket", what, path);
+}
+
 static int take_inherited(const char *what, const char *path, int type, bool listening,
 			  struct err *err)
 {
@@ -104,6 +110,8 @@ static int take_inherited(const char *what, const char *path, int type, bool lis
 	if (fd < 0)
 		return fd;
 	domain = option(fd, SO_DOMAIN);
+	if (domain == -ENOTSOCK)
+		return not_a_socket(what, path, err);
 	if (domain < 0)
 		return err_sys(err, domain, "%s %s", what, path);
 	fits = listening ? option(fd, SO_ACCEPTCONN) == 1
@@ -207,6 +215,20 @@ int unix_listen(const char *what, const char *path, int type,
 	return TAKE_FD(fd);
 }
 
+int unix_accept(int fd, int *spare_fd)
+{
+	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int r = conn < 0 ? -errno : conn;
+
+	if (r == -EMFILE || r == -ENFILE) {
+		cleanup_close(spare_fd);
+		conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+		cleanup_close(&conn);
+		*spare_fd = eventfd(0, EFD_CLOEXEC);
+	}
+	return r;
+}
+
 void unix_remove(struct unix_name *name)
 {
 	struct stat st;
@@ -248,6 +270,7 @@ int unix_connect(const char *what, const char *path, int type,
 	AUTO_CLOSE int fd = -1;
 	struct sockaddr_un addr;
 	char base[sizeof(addr.sun_path)];
+	struct stat st;
 	int r;
 
 	if (file_is_inherited(path))
@@ -261,5 +284,9 @@ int unix_connect(const char *what, const char *path, int type,
 	r = fd < 0 ? -errno : limit_waiting(fd, patience->seconds);
 	if (r == 0)
 		r = connect_to(fd, &addr, patience->may_come);
+	/* As if nobody listened, says Linux. */
+	if (r == -ECONNREFUSED && fstatat(dir_fd, base, &st, 0) == 0 &&
+	    !S_ISSOCK(st.st_mode))
+		return not_a_socket(what, path, err);
 	return r < 0 ? err_sys(err, r, "%s %s", what, path) : TAKE_FD(fd);
 }

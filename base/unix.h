@@ -28,6 +28,14 @@ struct unix_name {
 int unix_listen(const char *what, const char *path, int type,
 		struct unix_name *ret_name, struct err *err);
 
+/*
+ * Take who waits at the listening socket @fd, without blocking; any family will do.
+ * Where descriptors have run out he is turned away, or he would wake a loop for ever:
+ * *@spare_fd, which the caller has opened and will close, is given up for a moment.
+ * Returns a non-blocking fd, or -errno.
+ */
+int unix_accept(int fd, int *spare_fd);
+
 /* Remove the name if it is still that socket's, and close its directory. */
 void unix_remove(struct unix_name *name);
 

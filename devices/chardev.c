@@ -27,6 +27,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "base/unix.h"
 
 #define RING_SIZE (256u << 10)
@@ -54,8 +55,7 @@ struct chardev {
 	size_t in_off, in_len; /* what the device has not taken yet */
 	chardev_input_fn *input;
 	void *input_arg;
-	uint8_t escape; /* 0: none */
-	bool escaped; /* it was typed just now */
+	struct escape escape; /* key 0: none */
 	void (*leave)(void *arg);
 	void *leave_arg;
 
@@ -314,33 +314,14 @@ static void end_input(struct chardev *chr)
 	close(TAKE_FD(chr->in_fd));
 }
 
-/*
- * Take the escape key out of what was typed, from @in to @out, where it may overlap
- * if @out lies a byte before @in; how much remains.
- */
+/* What was typed, from @in to @out, a byte before it, without escapes. */
 static size_t unescape(struct chardev *chr, uint8_t *out, const uint8_t *in, size_t len)
 {
-	size_t n = 0;
+	bool leave = false;
+	size_t n = escape_filter(&chr->escape, out, in, len, &leave);
 
-	for (size_t i = 0; i < len; i++) {
-		uint8_t c = in[i];
-
-		if (!chr->escaped) {
-			chr->escaped = c == chr->escape;
-			if (!chr->escaped)
-				out[n++] = c;
-			continue;
-		}
-		chr->escaped = false;
-		if (c == 'x') {
-			chr->leave(chr->leave_arg);
-			continue;
-		}
-		/* Nothing that is typed gets lost. */
-		if (c != chr->escape)
-			out[n++] = chr->escape;
-		out[n++] = c;
-	}
+	if (leave)
+		chr->leave(chr->leave_arg);
 	return n;
 }
 
@@ -354,7 +335,7 @@ static ssize_t read_input(struct chardev *chr)
 	memmove(chr->in_buf, chr->in_buf + chr->in_off, chr->in_len);
 	chr->in_off = 0;
 	end = chr->in_buf + chr->in_len;
-	if (!chr->escape) {
+	if (!chr->escape.key) {
 		n = read(chr->in_fd, end, IN_SIZE - chr->in_len);
 		chr->in_len += n > 0 ? (size_t)n : 0;
 	} else {
@@ -368,7 +349,7 @@ static ssize_t read_input(struct chardev *chr)
 static bool may_read_on(const struct chardev *chr)
 {
 	/* The escape key is for guests, too, that hang. */
-	return chr->escape && chr->in_len - chr->in_off < IN_SIZE - 1;
+	return chr->escape.key && chr->in_len - chr->in_off < IN_SIZE - 1;
 }
 
 /* Move input to the device while there is some and the device takes it. */
@@ -533,7 +514,7 @@ static int open_input(struct chardev *chr, const struct chardev_cfg *cfg,
 	if (chr->in_fd < 0)
 		return chr->in_fd;
 	if (!cfg->input && isatty(chr->in_fd)) {
-		chr->escape = cfg->escape;
+		chr->escape.key = cfg->escape;
 		chr->leave = cfg->leave;
 		chr->leave_arg = cfg->leave_arg;
 	}

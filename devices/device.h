@@ -159,7 +159,7 @@ struct dev_host_ops {
 
 	/*
 	 * Before the process is jailed: somebody outside who will connect to the Unix
-	 * sockets PREFIX_PORT, by the protocol of devices/connector.h over *@ret_fd,
+	 * sockets PREFIX_PORT, by the protocol of base/connector.h over *@ret_fd,
 	 * and, however the VM ends, removes @made, whose owner the machine becomes.
 	 */
 	int (*connector)(void *ctx, const char *prefix, struct unix_name *made,

@@ -191,3 +191,35 @@ void composite_image_free(struct composite_image *im)
 		free(im->spec);
 	free(im);
 }
+
+int composite_source_parse(char *text, struct composite_source *ret, struct err *err)
+{
+	struct composite_source s = { 0 };
+	char *field[4] = { NULL }, *rest = text;
+	size_t n = 0;
+
+	while (rest && n < 4)
+		field[n++] = strsep(&rest, ":");
+	if (rest)
+		return err_set(err, -EINVAL, "partition %s: has more than 4 fields",
+			       text);
+	if (n < 2 || !*field[0] || !*field[1])
+		return err_set(err, -EINVAL,
+			       "partition %s: must be LABEL:FILE[:writable][:GUID]",
+			       text);
+	s.label = field[0];
+	s.path = field[1];
+	if (field[2] && *field[2]) {
+		if (strcmp(field[2], "writable") != 0)
+			return err_set(
+				err, -EINVAL,
+				"partition %s: %s: only \"writable\" can stand there",
+				s.label, field[2]);
+		s.writable = true;
+	}
+	if (field[3] && (guid_parse(field[3], &s.guid) < 0 || guid_is_zero(&s.guid)))
+		return err_set(err, -EINVAL, "partition %s: %s is not a GUID", s.label,
+			       field[3]);
+	*ret = s;
+	return 0;
+}

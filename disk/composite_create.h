@@ -27,6 +27,12 @@ struct composite_source {
 	struct guid type; /* zero: gpt_type_linux */
 };
 
+/*
+ * Parse LABEL:FILE[:writable][:GUID] in place; *@ret points into @text. The third
+ * field may be empty. -EINVAL with a sentence that names the argument.
+ */
+int composite_source_parse(char *text, struct composite_source *ret, struct err *err);
+
 /* How the image will name the files that hold its parts. */
 struct composite_names {
 	const char *header, *footer, *filler;

@@ -126,7 +126,7 @@ static int net_prepare(struct device *dev, struct err *err)
 	struct net *n = (struct net *)dev;
 	int r = n->has_vhost ? vhost_prepare(&n->vhost, err) : 0;
 
-	return r < 0 ? err_prefix(err, r, "--net") : 0;
+	return r < 0 ? err_prefix(err, r, "%s", dev->host->name) : 0;
 }
 
 static void net_free(struct device *dev)
@@ -200,7 +200,7 @@ static int open_vhost(struct net *n, const struct virtio_net_cfg *cfg, const cha
 
 	if (cfg->vhost == NET_VHOST_OFF)
 		return 0;
-	r = vhost_open(&n->vhost, "--net:", device, err);
+	r = vhost_open(&n->vhost, name, device, err);
 	n->has_vhost = r == 0;
 	if (r == 0)
 		return 0;

@@ -32,7 +32,7 @@ static int set_up(int fd, const char *name, struct err *err)
 int tap_open(const char *name, struct err *err)
 {
 	struct ifreq ifr = { .ifr_flags = FLAGS };
-	AUTO_CLOSE int fd = file_open("tap:", "/dev/net/tun", O_RDWR | O_NONBLOCK, err);
+	AUTO_CLOSE int fd = file_open("tap", "/dev/net/tun", O_RDWR | O_NONBLOCK, err);
 	int r;
 
 	if (fd < 0)

@@ -36,19 +36,37 @@ static const struct opt vsock_opts[] = {
 	  .arg = "SOCKET",
 	  .help = "for backend=unix: the guest's port P is reached there by "
 		  "\"CONNECT P\\n\", and the host's at SOCKET_P" },
+	{ .key = "fd",
+	  .type = OPT_U64,
+	  .min = 3,
+	  .max = INT32_MAX,
+	  .offset = offsetof(struct vsock_cfg, fd),
+	  .arg = "N",
+	  .help = "for backend=unix, without a path: the inherited socket of a manager, "
+		  "who makes all connections" },
 	{ 0 },
 };
+
+static int vsock_check(const void *arg, struct err *err)
+{
+	const struct vsock_cfg *cfg = arg;
+	const char *alien = cfg->device ? "device" : NULL;
+
+	if (cfg->backend == VSOCK_UNIX && !cfg->path == !cfg->fd)
+		return err_set(err, -EINVAL, "backend=unix needs path= or fd=%s",
+			       cfg->path ? ", not both" : "");
+	if (cfg->backend == VSOCK_VHOST)
+		alien = cfg->path ? "path" : cfg->fd ? "fd" : NULL;
+	return alien ? err_set(err, -EINVAL, "%s= is not for backend=%s", alien,
+			       backends[cfg->backend])
+		     : 0;
+}
 
 static int vsock_create(const void *arg, const struct dev_host *host,
 			struct device **ret_dev, struct err *err)
 {
 	const struct vsock_cfg *cfg = arg;
 
-	if (cfg->backend == VSOCK_UNIX && !cfg->path)
-		return err_set(err, -EINVAL, "--vsock: backend=unix needs path=");
-	if (cfg->backend == VSOCK_UNIX ? !!cfg->device : !!cfg->path)
-		return err_set(err, -EINVAL, "--vsock: %s= is not for backend=%s",
-			       cfg->device ? "device" : "path", backends[cfg->backend]);
 	if (cfg->backend == VSOCK_UNIX)
 		return vsock_unix_create(cfg, host, ret_dev, err);
 	return vsock_vhost_create(cfg, host, ret_dev, err);
@@ -59,5 +77,6 @@ const struct dev_class virtio_vsock_class = {
 	.help = "sockets between guest and host",
 	.opts = vsock_opts,
 	.cfg_size = sizeof(struct vsock_cfg),
+	.check = vsock_check,
 	.create = vsock_create,
 };

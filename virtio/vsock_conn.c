@@ -82,11 +82,9 @@ static void answer_client(struct vsock_conn *c)
 {
 	char line[GREETING_MAX];
 	int n = snprintf(line, sizeof(line), "OK %u\n", c->host_port);
-	struct iovec iov = { line, (size_t)n };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	/* There is room for it in a socket to which nothing was sent so far. */
-	if (sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != n) {
+	if (send(c->fd, line, (size_t)n, MSG_NOSIGNAL) != n) {
 		vsock_conn_reset(c);
 		return;
 	}
@@ -173,13 +171,12 @@ static void deafen(struct vsock_conn *c)
 /* --- from the guest -------------------------------------------------------- */
 
 /* What the socket takes of @iov; 0 also when it never will again. */
-static size_t push(struct vsock_conn *c, struct iovec *iov, unsigned n_iov)
+static size_t push(struct vsock_conn *c, const struct iovec *iov, unsigned n_iov)
 {
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n_iov };
 	ssize_t n;
 
 	do
-		n = sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = writev(c->fd, iov, (int)n_iov);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno != EAGAIN)
 		deafen(c);

@@ -52,7 +52,7 @@ struct vsock_conn {
 	uint32_t guest_port, host_port;
 
 	enum vsock_state state;
-	int fd; /* -1: none, or none any more */
+	int fd; /* non-blocking; -1: none, or none any more. SIGPIPE is ignored */
 	unsigned owed; /* bit n: a packet with operation n goes to the guest */
 	unsigned patience; /* seconds until it ends; 0: it has time */
 
@@ -76,7 +76,7 @@ struct vsock_conn {
  */
 int vsock_conn_greet(struct vsock_conn *c, uint32_t *ret_port);
 
-/* The guest's REQUEST is granted: @fd is its socket, which is non-blocking. */
+/* The guest's REQUEST is granted: @fd is its socket. */
 void vsock_conn_open(struct vsock_conn *c, int fd);
 
 /*

@@ -4,6 +4,8 @@
  * own, in which nothing is left of one that is closed. See vsock_unix.h.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -13,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/unix.h"
-#include "devices/connector.h"
+#include "base/connector.h"
 #include "virtio/vsock_unix.h"
 
 /* Clients that have not said what they want; the oldest makes room for the next. */
@@ -170,6 +172,22 @@ static void on_answer(struct vsock *d, uint64_t id, int sock)
 	vsock_settle(d, c);
 }
 
+/* Somebody whom the manager brings; he gets the same answer as a client. */
+static void on_offer(struct vsock *d, uint32_t port, int sock)
+{
+	struct vsock_conn *c = d->v.running ? vsock_add(d, VSOCK_ASKING_GUEST) : NULL;
+
+	if (!c) {
+		cleanup_close(&sock);
+		return;
+	}
+	c->fd = sock;
+	connect_guest(d, c, port);
+	if (watch_conn(d, c) < 0)
+		c->state = VSOCK_GONE;
+	vsock_settle(d, c);
+}
+
 static void lose_connector(struct vsock *d)
 {
 	log_debug(d->v.dev.host->name, "the connector has gone: "
@@ -226,8 +244,12 @@ static void on_connector(struct vsock *d)
 	uint64_t id;
 	int sock, r;
 
-	while ((r = connector_hear(d->connector_fd, &id, &sock)) > 0)
-		on_answer(d, id, sock);
+	while ((r = connector_hear(d->connector_fd, &id, &sock)) > 0) {
+		if (id >= CONNECTOR_FIRST_ID)
+			on_answer(d, id, sock);
+		else if (sock >= 0)
+			on_offer(d, (uint32_t)id, sock);
+	}
 	if (r < 0)
 		lose_connector(d);
 	else
@@ -270,9 +292,9 @@ static int open_sockets(struct vsock *d, const char *path, const struct dev_host
 	struct unix_name name;
 
 	if (strlen(path) > max)
-		return err_set(err, -ENAMETOOLONG,
-			       "--vsock: path %s: longer than %zu bytes", path, max);
-	d->listen_fd = unix_listen("--vsock: path", path, SOCK_STREAM, &name, err);
+		return err_set(err, -ENAMETOOLONG, "%s %s: longer than %zu bytes",
+			       host->name, path, max);
+	d->listen_fd = unix_listen(host->name, path, SOCK_STREAM, &name, err);
 	if (d->listen_fd < 0)
 		return d->listen_fd;
 	/* An inherited socket has a path of its own, which may be too long, */
@@ -298,7 +320,7 @@ static int watch_all(struct vsock *d)
 	r = watch_fd(d, d->wake_fd, EPOLLIN | EPOLLET, VSOCK_ON_WAKE);
 	if (r == 0)
 		r = watch_fd(d, d->timer_fd, EPOLLIN, VSOCK_ON_TICK);
-	if (r == 0)
+	if (r == 0 && d->listen_fd >= 0)
 		r = watch_fd(d, d->listen_fd, EPOLLIN, VSOCK_ON_LISTEN);
 	d->listening = r == 0;
 	if (r == 0 && d->connector_fd >= 0)
@@ -307,10 +329,22 @@ static int watch_all(struct vsock *d)
 	return r;
 }
 
-int vsock_host_open(struct vsock *d, const char *path, const struct dev_host *host,
-		    struct err *err)
+/* All connections are the manager's to make. */
+static int open_manager(struct vsock *d, uint64_t fd, struct err *err)
 {
-	int r = open_sockets(d, path, host, err);
+	const struct unix_patience none = { 0 };
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%" PRIu64, fd);
+	d->connector_fd = unix_connect("--vsock: fd", path, SOCK_SEQPACKET, &none, err);
+	return d->connector_fd < 0 ? d->connector_fd : 0;
+}
+
+int vsock_host_open(struct vsock *d, const struct vsock_cfg *cfg,
+		    const struct dev_host *host, struct err *err)
+{
+	int r = cfg->path ? open_sockets(d, cfg->path, host, err)
+			  : open_manager(d, cfg->fd, err);
 
 	d->next_port = FIRST_PORT;
 	if (r < 0)

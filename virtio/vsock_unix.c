@@ -1,8 +1,9 @@
 /*
  * virtio-vsock without vhost: the guest's streams are Unix sockets. The guest
- * connects to SOCKET_PORT through the connector (devices/connector.h); the host's
+ * connects to SOCKET_PORT through the connector (base/connector.h); the host's
  * clients connect to SOCKET and say "CONNECT PORT\n", to which the answer is
- * "OK HOSTPORT\n", as with Firecracker and Cloud Hypervisor.
+ * "OK HOSTPORT\n", as with Firecracker and Cloud Hypervisor. Without a path, the
+ * connector brings the clients, too.
  *
  * Here are the queues: which packet is whose, and who gets the next receive buffer.
  * Everything runs on the thread of host->loop, but stop(), which only leaves word.
@@ -335,7 +336,7 @@ int vsock_unix_create(const void *arg, const struct dev_host *host,
 
 	if (!d)
 		return err_sys(err, -ENOMEM, "%s", host->name);
-	r = vsock_host_open(d, cfg->path, host, err);
+	r = vsock_host_open(d, cfg, host, err);
 	if (r == 0)
 		r = virtio_init(&d->v, &vsock_unix_class, &vsock_unix_ops, host, err);
 	if (r == 0)

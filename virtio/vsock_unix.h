@@ -67,8 +67,8 @@ void vsock_settle(struct vsock *d, struct vsock_conn *c);
 /* --- vsock_host.c ---------------------------------------------------------- */
 
 /* Open the sockets; what is open on failure is vsock_unix_create()'s to close. */
-int vsock_host_open(struct vsock *d, const char *path, const struct dev_host *host,
-		    struct err *err);
+int vsock_host_open(struct vsock *d, const struct vsock_cfg *cfg,
+		    const struct dev_host *host, struct err *err);
 /* The guest's REQUEST: ask the connector. False: refuse it. */
 bool vsock_host_connect(struct vsock *d, const struct vsock_packet *p);
 /* An event of vsock_host_open()'s epoll that is not VSOCK_ON_WAKE. */

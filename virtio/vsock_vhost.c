@@ -95,10 +95,9 @@ static int vsock_prepare(struct device *dev, struct err *err)
 	if (r == 0)
 		r = VHOST_IOCTL(&s->vhost, VHOST_VSOCK_SET_GUEST_CID, &s->cid, err);
 	if (r == -EADDRINUSE)
-		return err_set(err, r,
-			       "--vsock: CID %" PRIu64 " is in use by another VM",
-			       s->cid);
-	return r < 0 ? err_prefix(err, r, "--vsock") : 0;
+		return err_set(err, r, "%s: CID %" PRIu64 " is in use by another VM",
+			       dev->host->name, s->cid);
+	return r < 0 ? err_prefix(err, r, "%s", dev->host->name) : 0;
 }
 
 static void vsock_free(struct device *dev)
@@ -130,13 +129,14 @@ int vsock_vhost_create(const void *arg, const struct dev_host *host,
 	if (!s)
 		return err_sys(err, -ENOMEM, "%s", host->name);
 	s->cid = cfg->cid;
-	r = vhost_open(&s->vhost, "--vsock:", cfg->device ?: VSOCK_DEVICE, err);
+	r = vhost_open(&s->vhost, host->name, cfg->device ?: VSOCK_DEVICE, err);
 	/* ENODEV: there is a node, but not its module. */
 	if ((r == -ENOENT || r == -ENODEV) && !cfg->device)
 		r = err_set(err, r,
-			    "--vsock: this host has no " VSOCK_DEVICE
+			    "%s: this host has no " VSOCK_DEVICE
 			    " (modprobe vhost_vsock makes it); "
-			    "backend=unix,path=SOCKET works without");
+			    "backend=unix,path=SOCKET works without",
+			    host->name);
 	if (r < 0)
 		goto fail;
 	s->v.offered = s->vhost.features & VSOCK_F_SEQPACKET;

@@ -15,11 +15,8 @@ struct arch;
 /* The wires that the interrupt controller has; GSIs below this number. */
 #define ARCH_IRQ_PINS 24
 
-/*
- * Where @size bytes of RAM lie, at most GMEM_MAX_RANGES ranges. The number of
- * ranges, or -EINVAL when the architecture cannot hold as much.
- */
-int arch_memory(uint64_t size, struct gmem_range *ret_ranges, struct err *err);
+/* Where @size bytes of RAM lie: the number of ranges, at most GMEM_MAX_RANGES. */
+unsigned arch_memory(uint64_t size, struct gmem_range *ret_ranges);
 
 /*
  * How KVM is shown @mem, mapped as arch_memory() said, firmware and its key block

@@ -13,7 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "devices/connector.h"
+#include "base/connector.h"
 #include "vmm/jail.h"
 
 /* Where it keeps its socket; the directories come behind it. */

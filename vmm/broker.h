@@ -1,6 +1,6 @@
 /*
  * A process outside of a VM's jail that connects to Unix sockets for it
- * (devices/connector.h), and removes the files of its sockets when it has ended. It is
+ * (base/connector.h), and removes the files of its sockets when it has ended. It is
  * forked before the namespaces, keeps the user's view of the file system and nothing
  * else: one socket and the directories of those files, no capability but that of root
  * to pass permissions, system calls for its work only. It takes no part in job control

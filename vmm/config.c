@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "devices/list.h"
 #include "devices/uart.h"
 #include "virtio/balloon.h"
@@ -19,7 +20,6 @@
 #include "vmm/config_json.h"
 
 #define MAX_CPUS 64
-#define ESCAPE 1 /* ^A, as in QEMU and kvmtool */
 
 /*
  * Options of crosvm's that turn off what this machine never has, or ask for what it
@@ -424,7 +424,7 @@ static int finish_escape(struct config *cfg, struct err *err)
 	const char *s = cfg->escape;
 	char c;
 
-	cfg->escape_key = ESCAPE;
+	cfg->escape_key = ESCAPE_CTRL_A;
 	if (!s)
 		return 0;
 	cfg->escape_key = 0;
@@ -437,6 +437,34 @@ static int finish_escape(struct config *cfg, struct err *err)
 		return err_set(err, -EINVAL,
 			       "--escape: \"%s\" is neither ^A to ^_ nor none", s);
 	cfg->escape_key = (uint8_t)(c & 0x1f);
+	return 0;
+}
+
+/* What is all digits is a port: a socket of that name takes a "./". */
+static int finish_gdb(struct config *cfg, struct err *err)
+{
+	const char *s = cfg->gdb;
+	uint64_t port;
+
+	if (!s || s[strspn(s, "0123456789")])
+		return 0;
+	if (opt_number(s, &port) < 0 || port < 1 || port > UINT16_MAX)
+		return err_set(err, -EINVAL, "--gdb: %s is not a port, 1 to %d", s,
+			       UINT16_MAX);
+	cfg->gdb_port = (uint16_t)port;
+	return 0;
+}
+
+static int check_keep_fds(const struct config *cfg, struct err *err)
+{
+	for (size_t i = 0; i < cfg->keep_fds.n; i++) {
+		const char *s = cfg->keep_fds.v[i];
+
+		if (!*s || s[strspn(s, "0123456789")] || strlen(s) > 10)
+			return err_set(err, -EINVAL,
+				       "--keep-fd: \"%s\" is not a descriptor's number",
+				       s);
+	}
 	return 0;
 }
 
@@ -474,7 +502,8 @@ static int finish_options(const struct parser *p, struct err *err)
 		n = sysconf(_SC_NPROCESSORS_ONLN);
 		cfg->cpus.num_cores = n < 1 ? 1 : n > MAX_CPUS ? MAX_CPUS : (uint64_t)n;
 	}
-	return finish_escape(cfg, err);
+	r = finish_gdb(cfg, err);
+	return r < 0 ? r : finish_escape(cfg, err);
 }
 
 static int finish_classes(struct parser *p, struct err *err)
@@ -505,6 +534,8 @@ static int finish(struct parser *p, struct err *err)
 
 	if (r == 0)
 		r = finish_classes(p, err);
+	if (r == 0)
+		r = check_keep_fds(p->cfg, err);
 	if (r == 0)
 		r = config_finish_serials(p->cfg, err);
 	return r < 0 ? r : check_root(p->cfg, err);

@@ -59,6 +59,8 @@ struct config {
 	bool suspended, disable_sandbox, require_sandbox;
 	bool host_cpu_topology, boost_uclamp, core_scheduling;
 	char *gdb, *dump_on_panic;
+	uint16_t gdb_port; /* 0: gdb is a path, or NULL */
+	struct opt_list keep_fds; /* decimal numbers */
 
 	/* In the order of config_classes, then of the command line. */
 	size_t n_devices;

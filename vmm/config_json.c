@@ -199,37 +199,11 @@ int config_json_parse(const char *what, const char *text, size_t len,
 	return r;
 }
 
-/* A file, or a pipe of the shell's making. */
-static int read_all(const char *path, char **ret_text, size_t *ret_len, struct err *err)
-{
-	AUTO_CLOSE int fd = file_open("configuration", path, O_RDONLY, err);
-	AUTO_FREE char *text = malloc(MAX_FILE + 1);
-	size_t len = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	if (!text)
-		return err_sys(err, -ENOMEM, "%s", path);
-	do {
-		n = read(fd, text + len, MAX_FILE + 1 - len);
-		len += n > 0 ? (size_t)n : 0;
-	} while ((n > 0 && len <= MAX_FILE) || (n < 0 && errno == EINTR));
-	if (n < 0)
-		return err_sys(err, -errno, "configuration %s", path);
-	if (len > MAX_FILE)
-		return err_set(err, -EFBIG, "configuration %s: larger than %u bytes",
-			       path, MAX_FILE);
-	*ret_text = TAKE_PTR(text);
-	*ret_len = len;
-	return 0;
-}
-
 int config_json_load(const char *path, config_json_fn *fn, void *arg, struct err *err)
 {
 	AUTO_FREE char *text = NULL;
 	size_t len = 0;
-	int r = read_all(path, &text, &len, err);
+	int r = file_read_text("configuration", path, MAX_FILE, &text, &len, err);
 
 	return r < 0 ? r : config_json_parse(path, text, len, fn, arg, err);
 }

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/unix.h"
 
 struct control_conn {
 	struct control *control;
@@ -23,7 +24,7 @@ struct control_conn {
 struct control {
 	struct loop *loop;
 	int fd;
-	int spare_fd; /* given up for a moment when there are no more */
+	int spare_fd; /* see unix_accept() */
 	struct loop_watch *watch;
 	control_fn *fn;
 	void *ctx;
@@ -150,21 +151,20 @@ static void on_packet(void *arg, uint32_t events)
 
 /* --- connections ----------------------------------------------------------- */
 
-static void add(struct control *c, struct control_conn **slot, int fd)
+static int add(struct control *c, struct control_conn **slot, int fd, struct err *err)
 {
 	struct control_conn *conn = calloc(1, sizeof(*conn));
-	struct err why;
+	int r;
 
-	if (!conn) {
-		close(fd);
-		return;
-	}
+	if (!conn)
+		return err_sys(err, -ENOMEM, "control socket");
 	*conn = (struct control_conn){ .control = c, .fd = fd, .used = ++c->clock };
-	*slot = conn;
-	if (loop_add(c->loop, fd, EPOLLIN, on_packet, conn, &conn->watch, &why) < 0) {
-		log_debug("control", "%s", why.msg);
-		hang_up(conn);
-	}
+	r = loop_add(c->loop, fd, EPOLLIN, on_packet, conn, &conn->watch, err);
+	if (r < 0)
+		free(conn);
+	else
+		*slot = conn;
+	return r;
 }
 
 /* A free slot, or that of the connection which has been silent for longest. */
@@ -185,36 +185,26 @@ static struct control_conn **find_slot(struct control *c)
 	return oldest;
 }
 
-/* Who waits would wake us for ever: take it, for which a descriptor is kept. */
-static void turn_away(struct control *c)
-{
-	int fd;
-
-	cleanup_close(&c->spare_fd);
-	fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
-	cleanup_close(&fd);
-	c->spare_fd = eventfd(0, EFD_CLOEXEC);
-}
-
 static void on_connection(void *arg, uint32_t events)
 {
 	struct control *c = arg;
 	struct control_conn **slot;
-	int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = unix_accept(c->fd, &c->spare_fd);
+	struct err why;
 
 	(void)events;
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-		turn_away(c);
 	if (fd < 0)
 		return;
 	slot = find_slot(c);
-	if (slot)
-		add(c, slot, fd);
-	else
+	if (!slot) {
 		close(fd);
+	} else if (add(c, slot, fd, &why) < 0) {
+		log_debug("control", "%s", why.msg);
+		close(fd);
+	}
 }
 
-int control_new(struct loop *loop, int fd, control_fn *fn, void *ctx,
+int control_new(struct loop *loop, int fd, bool connected, control_fn *fn, void *ctx,
 		struct control **ret_control, struct err *err)
 {
 	struct control *c = calloc(1, sizeof(*c));
@@ -227,14 +217,18 @@ int control_new(struct loop *loop, int fd, control_fn *fn, void *ctx,
 	c->fn = fn;
 	c->ctx = ctx;
 	c->spare_fd = eventfd(0, EFD_CLOEXEC);
-	r = c->spare_fd < 0
-		    ? err_sys(err, -errno, "control socket")
-		    : loop_add(loop, fd, EPOLLIN, on_connection, c, &c->watch, err);
+	if (c->spare_fd < 0)
+		r = err_sys(err, -errno, "control socket");
+	else if (connected)
+		r = add(c, &c->conns[0], fd, err);
+	else
+		r = loop_add(loop, fd, EPOLLIN, on_connection, c, &c->watch, err);
 	if (r < 0) {
 		control_free(c);
 		return r;
 	}
-	c->fd = fd;
+	if (!connected)
+		c->fd = fd;
 	*ret_control = c;
 	return 0;
 }

@@ -27,9 +27,11 @@ struct control_conn;
 typedef void control_fn(void *ctx, struct control_conn *conn,
 			struct control_request *request);
 
-/* Serve a listening, non-blocking SOCK_SEQPACKET socket, which is taken if this
- * succeeds. */
-int control_new(struct loop *loop, int fd, control_fn *fn, void *ctx,
+/*
+ * Serve a SOCK_SEQPACKET socket, which is taken if this succeeds: one that listens, and
+ * does not block, or one that is @connected, which is the only connection then.
+ */
+int control_new(struct loop *loop, int fd, bool connected, control_fn *fn, void *ctx,
 		struct control **ret_control, struct err *err);
 void control_free(struct control *control); /* takes NULL */
 

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -88,7 +87,7 @@ static const struct command *find(const char *name)
 	return NULL;
 }
 
-/* Behind the socket; the VM writes it, however long that takes. */
+/* The VM writes it, however long that takes. */
 static bool takes_file(const struct command *c)
 {
 	return c->kind == CONTROL_DUMP;
@@ -108,7 +107,7 @@ static void print_usage(const struct command *c, FILE *out)
 		fprintf(out, " [%s]", c->flag);
 	for (size_t i = 0; i < ARRAY_SIZE(c->numbers) && c->numbers[i]; i++)
 		fprintf(out, " %s", c->numbers[i]);
-	fprintf(out, " SOCKET%s\n", takes_file(c) ? " FILE" : "");
+	fprintf(out, "%s SOCKET\n", takes_file(c) ? " FILE" : "");
 }
 
 /* --- arguments ------------------------------------------------------------- */
@@ -145,13 +144,13 @@ static int parse_positional(struct invocation *v, char *const *args, struct err 
 			return r;
 		args++;
 	}
-	if (!*args)
-		return err_set(err, -EINVAL, "no SOCKET given");
-	v->socket = *args++;
 	if (takes_file(c) && !*args)
 		return err_set(err, -EINVAL, "no FILE given");
 	if (takes_file(c))
 		v->file = *args++;
+	if (!*args)
+		return err_set(err, -EINVAL, "no SOCKET given");
+	v->socket = *args++;
 	if (*args)
 		return err_set(err, -EINVAL, "%s: one argument too many", *args);
 	v->request = (struct control_request){
@@ -249,16 +248,6 @@ static int send_with(int fd, char *text, int pass)
 	return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* What the guest knows goes to its owner only. */
-static int open_file(const char *path, struct err *err)
-{
-	mode_t mask = umask(077);
-	int fd = file_open("file", path, O_WRONLY | O_CREAT | O_TRUNC, err);
-
-	umask(mask);
-	return fd;
-}
-
 static int ask(const struct invocation *v, json_t **ret_reply, struct err *err)
 {
 	const struct unix_patience patience = { .seconds = v->file ? 0 : ANSWER_S };
@@ -275,7 +264,7 @@ static int ask(const struct invocation *v, json_t **ret_reply, struct err *err)
 	if (!text || !answer)
 		return err_sys(err, -ENOMEM, "%s", v->socket);
 	if (v->file) {
-		file = open_file(v->file, err);
+		file = file_open_private("crash dump", v->file, err);
 		if (file < 0)
 			return file;
 	}

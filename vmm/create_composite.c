@@ -6,13 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "disk/composite_create.h"
 #include "vmm/exit.h"
 
 static const char help[] =
-	"Usage: vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
+	"Usage: vmm create_composite PATH [LABEL:FILE[:writable][:GUID]]...\n"
 	"Make PATH, a composite disk: a GPT disk whose partitions are the files, in that\n"
-	"order. Beside it PATH.header, PATH.footer and PATH.filler hold what is around them.\n"
-	"An older composite disk there is replaced, but no other file.\n"
+	"order; without any its table is empty. Beside it PATH.header, PATH.footer and\n"
+	"PATH.filler hold what is around them. An older composite disk there is replaced, but\n"
+	"no other file.\n"
 	"\n"
 	"  LABEL     the partition's name, cut after 36 characters; all differ\n"
 	"  FILE      raw, Android sparse (not writable), or a block device\n"
@@ -25,38 +27,6 @@ static const char help[] =
 	"it is itself in the current one, it can be moved together with the files.\n"
 	"Use it with: vmm run --block PATH,format=composite\n";
 
-int create_composite_parse(char *text, struct composite_source *ret, struct err *err)
-{
-	struct composite_source s = { 0 };
-	char *field[4] = { NULL }, *rest = text;
-	size_t n = 0;
-
-	while (rest && n < 4)
-		field[n++] = strsep(&rest, ":");
-	if (rest)
-		return err_set(err, -EINVAL, "partition %s: has more than 4 fields",
-			       text);
-	if (n < 2 || !*field[0] || !*field[1])
-		return err_set(err, -EINVAL,
-			       "partition %s: must be LABEL:FILE[:writable][:GUID]",
-			       text);
-	s.label = field[0];
-	s.path = field[1];
-	if (field[2] && *field[2]) {
-		if (strcmp(field[2], "writable") != 0)
-			return err_set(
-				err, -EINVAL,
-				"partition %s: %s: only \"writable\" can stand there",
-				s.label, field[2]);
-		s.writable = true;
-	}
-	if (field[3] && (guid_parse(field[3], &s.guid) < 0 || guid_is_zero(&s.guid)))
-		return err_set(err, -EINVAL, "partition %s: %s is not a GUID", s.label,
-			       field[3]);
-	*ret = s;
-	return 0;
-}
-
 static int complain(const struct err *err, int status)
 {
 	fprintf(stderr, "vmm: create_composite: %s\n", err->msg);
@@ -67,7 +37,7 @@ static int parse_all(char **args, struct composite_source *sources, size_t n,
 		     struct err *err)
 {
 	for (size_t i = 0; i < n; i++) {
-		int r = create_composite_parse(args[i], &sources[i], err);
+		int r = composite_source_parse(args[i], &sources[i], err);
 
 		if (r < 0)
 			return r;

@@ -13,7 +13,6 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/opt.h"
 #include "base/unix.h"
 #include "vmm/gdb_session.h"
 #include "vmm/machine_struct.h"
@@ -21,6 +20,7 @@
 struct gdb {
 	struct machine *m;
 	int listen_fd, event_fd;
+	int spare_fd; /* see unix_accept() */
 	struct loop_watch *listening;
 
 	int fd; /* -1: no gdb is there */
@@ -28,7 +28,7 @@ struct gdb {
 	size_t taken, received; /* of in, by the session and from gdb */
 	char in[4096];
 
-	bool stopped; /* we keep the vCPUs' gate closed */
+	bool stopped; /* we hold the machine */
 	struct arch_debug_point points[ARCH_DEBUG_POINTS]; /* as the vCPUs have them */
 	char *xml;
 	struct gdb_session session;
@@ -36,10 +36,10 @@ struct gdb {
 
 /* --- the socket ---------------------------------------------------------- */
 
-static int listen_tcp(uint64_t port, struct err *err)
+static int listen_tcp(uint16_t port, struct err *err)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET,
-				 .sin_port = htons((uint16_t)port),
+				 .sin_port = htons(port),
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
 				   0);
@@ -50,27 +50,24 @@ static int listen_tcp(uint64_t port, struct err *err)
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
 	    bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 1) < 0)
-		return err_sys(err, -errno, "gdb port %u", (unsigned)port);
+		return err_sys(err, -errno, "gdb port %u", port);
 	return TAKE_FD(fd);
 }
 
-int gdb_open(const char *where, struct broker *broker, struct gdb **ret_gdb,
+int gdb_open(const struct config *cfg, struct broker *broker, struct gdb **ret_gdb,
 	     struct err *err)
 {
 	struct gdb *g = calloc(1, sizeof(*g));
 	struct unix_name name = { .dir_fd = -1 };
-	uint64_t port;
 	int r;
 
 	if (!g)
 		return err_sys(err, -ENOMEM, "gdb");
-	g->fd = g->listen_fd = g->event_fd = -1;
-	if (strspn(where, "0123456789") != strlen(where))
-		r = unix_listen("gdb", where, SOCK_STREAM, &name, err);
-	else if (opt_number(where, &port) < 0 || port < 1 || port > 65535)
-		r = err_set(err, -EINVAL, "gdb %s: not a port, 1 to 65535", where);
+	g->fd = g->listen_fd = g->event_fd = g->spare_fd = -1;
+	if (cfg->gdb_port)
+		r = listen_tcp(cfg->gdb_port, err);
 	else
-		r = listen_tcp(port, err);
+		r = unix_listen("gdb", cfg->gdb, SOCK_STREAM, &name, err);
 	if (r < 0) {
 		gdb_close(g);
 		return r;
@@ -87,8 +84,7 @@ static void stop_vcpus(struct gdb *g)
 {
 	if (g->stopped)
 		return;
-	vcpu_pause(&g->m->shared, g->m->vcpus, g->m->n_vcpus);
-	machine_debugged(g->m, true);
+	machine_hold(g->m);
 	g->stopped = true;
 }
 
@@ -96,8 +92,7 @@ static void resume_vcpus(struct gdb *g)
 {
 	if (!g->stopped)
 		return;
-	machine_debugged(g->m, false);
-	vcpu_resume(&g->m->shared);
+	machine_release(g->m);
 	g->stopped = false;
 }
 
@@ -300,11 +295,13 @@ static void on_connect(void *arg, uint32_t events)
 {
 	struct gdb *g = arg;
 	struct err err;
+	int fd;
 
 	(void)events;
-	g->fd = accept4(g->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (g->fd < 0)
+	fd = unix_accept(g->listen_fd, &g->spare_fd);
+	if (fd < 0)
 		return;
+	g->fd = fd;
 	g->taken = g->received = 0;
 	if (loop_add(g->m->loop, g->fd, EPOLLIN, on_client, g, &g->watch, &err) < 0) {
 		log_warn("gdb", "%s", err.msg);
@@ -356,7 +353,8 @@ int gdb_start(struct gdb *g, struct machine *m, struct err *err)
 	stop_vcpus(g);
 	g->xml = arch_debug_xml();
 	g->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!g->xml || g->event_fd < 0)
+	g->spare_fd = eventfd(0, EFD_CLOEXEC);
+	if (!g->xml || g->event_fd < 0 || g->spare_fd < 0)
 		return err_sys(err, g->xml ? -errno : -ENOMEM, "gdb");
 	g->session = (struct gdb_session){
 		.ops = &target_ops, .ctx = g, .xml = g->xml, .n_cpus = m->n_vcpus
@@ -386,6 +384,7 @@ void gdb_close(struct gdb *g)
 	cleanup_close(&g->fd);
 	cleanup_close(&g->listen_fd);
 	cleanup_close(&g->event_fd);
+	cleanup_close(&g->spare_fd);
 	free(g->xml);
 	free(g);
 }

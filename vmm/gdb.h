@@ -10,14 +10,15 @@
 
 struct gdb;
 struct broker;
+struct config;
 struct machine;
 
 /*
- * Before the fork. @where: a TCP port of the loopback interface, the path of a unix
- * socket to make (0600; a stale one is replaced), or /proc/self/fd/N, one that listens
- * already. -EINVAL and the like. The socket's file is @broker's to remove.
+ * Before the fork. @cfg->gdb_port: of the loopback interface; else @cfg->gdb: the path
+ * of a unix socket to make (0600; a stale one is replaced), or /proc/self/fd/N, one
+ * that listens already. The socket's file is @broker's to remove.
  */
-int gdb_open(const char *where, struct broker *broker, struct gdb **ret_gdb,
+int gdb_open(const struct config *cfg, struct broker *broker, struct gdb **ret_gdb,
 	     struct err *err);
 
 /*

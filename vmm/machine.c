@@ -276,7 +276,7 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	if (r == 0 && cfg->dump_on_panic)
 		r = machine_dump_open(m, err);
 	if (r == 0 && cfg->gdb)
-		r = gdb_open(cfg->gdb, &m->host.broker, &m->gdb, err);
+		r = gdb_open(cfg, &m->host.broker, &m->gdb, err);
 	if (r == 0)
 		r = kvm_open(&m->host.kvm, err);
 	if (r == 0)
@@ -379,15 +379,12 @@ static int prepare_devices(struct machine *m, struct err *err)
 static int map_memory(const struct config *cfg, struct gmem *mem, struct err *err)
 {
 	struct gmem_range ranges[GMEM_MAX_RANGES];
-	int n = arch_memory(cfg->mem.size << 20, ranges, err);
-	int r;
+	unsigned n = arch_memory(cfg->mem.size << 20, ranges);
+	int r = gmem_map(mem, ranges, n, err);
 
-	if (n < 0)
-		return n;
-	r = gmem_map(mem, ranges, (size_t)n, err);
 	if (r == 0 && cfg->mem.hugetlb)
 		r = gmem_reserve_huge(mem, err);
-	for (int i = 0; r == 0 && cfg->hugepages && i < n; i++)
+	for (unsigned i = 0; r == 0 && cfg->hugepages && i < n; i++)
 		gmem_want_huge(mem, ranges[i].gpa, ranges[i].len);
 	if (r == 0 && cfg->lock_guest_memory)
 		r = gmem_lock(mem, err);

@@ -50,8 +50,8 @@ bool machine_is_jailed(const struct machine *m); /* unless --disable-sandbox */
 int machine_start_broker(struct machine *m, pid_t *ret_pid, struct err *err);
 
 /*
- * Write a crash dump (vmm/core.h) to @fd, which stays the caller's; the guest stands
- * still meanwhile. A signal and the time limit end it early. Main thread.
+ * Write a crash dump (vmm/core.h) of a guest that stands still to @fd, which stays the
+ * caller's. A signal and the time limit end it early. Main thread.
  */
 int machine_dump(struct machine *m, int fd, struct err *err);
 

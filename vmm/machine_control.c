@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "devices/acpi_pm.h"
 #include "devices/list.h"
@@ -45,13 +46,12 @@ static unsigned count_devices(const struct machine *m, const struct dev_class *c
 
 /* --- standing still -------------------------------------------------------- */
 
-/* As the control socket wants it, or the debugger, which never wants more than still.
- */
+/* As the control socket wants it, or who holds the guest, for whom still is enough. */
 static void pause_devices(struct machine *m)
 {
 	enum dev_pause how = m->pause;
 
-	if (how == DEV_RUNS && m->debugged)
+	if (how == DEV_RUNS && m->held)
 		how = DEV_STILL;
 	if (how == m->told)
 		return;
@@ -65,35 +65,39 @@ static void pause_devices(struct machine *m)
 	}
 }
 
-void machine_debugged(struct machine *m, bool stopped)
+void machine_hold(struct machine *m)
 {
-	m->debugged = stopped;
+	vcpu_pause(&m->shared, m->vcpus, m->n_vcpus);
+	m->held++;
 	pause_devices(m);
+}
+
+void machine_release(struct machine *m)
+{
+	m->held--;
+	pause_devices(m);
+	vcpu_resume(&m->shared);
 }
 
 void machine_pause(struct machine *m, enum dev_pause how)
 {
 	enum dev_pause was = m->pause;
 
-	if (how == was)
-		return;
-	if (was == DEV_RUNS)
-		vcpu_pause(&m->shared, m->vcpus, m->n_vcpus);
+	if (was == DEV_RUNS && how != DEV_RUNS)
+		machine_hold(m);
 	m->pause = how;
 	pause_devices(m);
-	if (how == DEV_RUNS)
-		vcpu_resume(&m->shared);
+	if (was != DEV_RUNS && how == DEV_RUNS)
+		machine_release(m);
 }
 
 void machine_begin(struct machine *m)
 {
 	m->started_ms = clock_ms();
-	/* The gate is closed from the start. */
 	if (m->cfg->suspended)
-		m->pause = DEV_STILL;
-	else
-		vcpu_resume(&m->shared);
-	pause_devices(m);
+		machine_pause(m, DEV_STILL);
+	/* The gate is closed from the start. */
+	vcpu_resume(&m->shared);
 }
 
 /* --- threads --------------------------------------------------------------- */
@@ -217,6 +221,8 @@ static int resume_vcpus(struct machine *m, struct err *err)
 static int carry_out(struct machine *m, struct control_request *q, json_t **ret_reply,
 		     struct err *err)
 {
+	int r;
+
 	switch (q->kind) {
 	case CONTROL_EXIT:
 		return 0;
@@ -239,7 +245,10 @@ static int carry_out(struct machine *m, struct control_request *q, json_t **ret_
 	case CONTROL_DUMP:
 		if (q->fd < 0)
 			return err_set(err, -EBADF, "a dump needs a descriptor");
-		return machine_dump(m, q->fd, err);
+		machine_hold(m);
+		r = machine_dump(m, q->fd, err);
+		machine_release(m);
+		return r;
 	case CONTROL_VCPU_PID_TID:
 		return reply_ids(m, ret_reply, err);
 	case CONTROL_VM_DESCRIPTOR:
@@ -294,14 +303,23 @@ int machine_control_open(struct machine *m, struct err *err)
 		return 0;
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 		if (asprintf(&inside, "%s/vmm-%d.sock", path, (int)m->pid) < 0)
-			return err_sys(err, -ENOMEM, "--socket: %s", path);
+			return err_sys(err, -ENOMEM, "control socket %s", path);
 		path = inside;
 	}
-	m->control_fd = unix_listen("--socket:", path, SOCK_SEQPACKET, &name, err);
+	m->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* Who starts VMs for others has a connection, and nothing that others can find.
+	 */
+	if (file_is_inherited(path)) {
+		m->control_fd = unix_connect("control socket", path, SOCK_SEQPACKET,
+					     &(struct unix_patience){ 0 }, NULL);
+		m->control_connected = m->control_fd >= 0;
+		if (m->control_connected)
+			return 0;
+	}
+	m->control_fd = unix_listen("control socket", path, SOCK_SEQPACKET, &name, err);
 	if (m->control_fd < 0)
 		return m->control_fd;
 	broker_add_name(&m->host.broker, &name);
-	m->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	log_debug("control", "listening at %s", path);
 	return 0;
 }
@@ -318,7 +336,8 @@ int machine_control_start(struct machine *m, struct err *err)
 	if (getrandom(&seed, sizeof(seed), 0) < 0)
 		return err_sys(err, -errno, "random numbers");
 	json_object_seed(seed | 1);
-	r = control_new(m->loop, m->control_fd, on_request, m, &m->control, err);
+	r = control_new(m->loop, m->control_fd, m->control_connected, on_request, m,
+			&m->control, err);
 	if (r < 0)
 		return r;
 	m->control_fd = -1;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -16,12 +15,7 @@
 /* Emptied now: what an earlier VM left must not pass for this one's. */
 int machine_dump_open(struct machine *m, struct err *err)
 {
-	/* It will hold all that the guest knows. */
-	mode_t mask = umask(077);
-
-	m->dump_fd = file_open("dump-on-panic", m->cfg->dump_on_panic,
-			       O_WRONLY | O_CREAT | O_TRUNC, err);
-	umask(mask);
+	m->dump_fd = file_open_private("crash dump", m->cfg->dump_on_panic, err);
 	return m->dump_fd < 0 ? m->dump_fd : 0;
 }
 
@@ -65,15 +59,11 @@ int machine_dump(struct machine *m, int fd, struct err *err)
 		.cancelled = is_to_end,
 		.ctx = m,
 	};
-	int r;
 
 	if (!notes)
 		return err_sys(err, -ENOMEM, "crash dump");
-	vcpu_pause(&m->shared, m->vcpus, m->n_vcpus);
 	core.notes_len = make_notes(m, notes);
-	r = core_write(&core, fd, err);
-	vcpu_resume(&m->shared);
-	return r;
+	return core_write(&core, fd, err);
 }
 
 void machine_dump_panic(struct machine *m)

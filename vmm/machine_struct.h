@@ -57,6 +57,7 @@ struct machine {
 
 	/* The control socket: machine_control.c; main thread. */
 	int control_fd; /* -1: there is none, or control has it */
+	bool control_connected; /* it is one connection, not where others connect */
 	struct control *control;
 	struct control_balloon *control_balloon; /* NULL: there is no balloon */
 	pid_t pid; /* of the process that the user started */
@@ -65,7 +66,7 @@ struct machine {
 	uint64_t started_ms;
 	enum dev_pause pause,
 		told; /* as the control socket wants it; as devices have it */
-	bool debugged; /* gdb keeps the guest still */
+	unsigned held; /* how often, by machine_hold() */
 
 	pthread_mutex_t end_lock; /* all below */
 	bool panic_ends; /* panic_fd is set */
@@ -87,8 +88,12 @@ void machine_find_ids(struct machine *m, struct vcpu *v);
 /* The guest's first step, unless it is to stand still. */
 void machine_begin(struct machine *m);
 
-/* gdb has stopped all vCPUs, or lets them go: devices hear of it. Main thread. */
-void machine_debugged(struct machine *m, bool stopped);
+/*
+ * Keep all vCPUs out of the guest, of which devices hear, until it was released as
+ * often as held. Main thread.
+ */
+void machine_hold(struct machine *m);
+void machine_release(struct machine *m);
 
 /* A guest that stands still keeps the time that its panic leaves it. Main thread. */
 void machine_panic_waits(struct machine *m, bool waits);

@@ -43,11 +43,10 @@ static const char usage[] =
 	"Usage: vmm [--log-level LEVEL] run [OPTION]... KERNEL\n"
 	"                                    boot a kernel in a VM\n"
 	"       vmm run --help               all options\n"
-	"       vmm create_composite PATH LABEL:FILE[:writable][:GUID]...\n"
+	"       vmm create_composite PATH [LABEL:FILE[:writable][:GUID]]...\n"
 	"                                    make a disk of files as partitions\n"
-	"       vmm stop|suspend|resume|powerbtn|balloon|balloon_stats|disk|status ... SOCKET\n"
+	"       vmm stop|suspend|resume|powerbtn|balloon|balloon_stats|disk|dump|status ... SOCKET\n"
 	"                                    command a running VM; each has a --help\n"
-	"       vmm dump SOCKET FILE         write its memory and registers to FILE\n"
 	"       vmm --version\n";
 
 static void complain(const struct err *err)
@@ -129,7 +128,9 @@ static int run(const struct config *cfg, int null_fd, int status_fd,
 	raise_limit(RLIMIT_NOFILE);
 	if (cfg->lock_guest_memory)
 		raise_limit(RLIMIT_MEMLOCK);
-	r = machine_new(cfg, &m, err);
+	r = keep_open(&cfg->keep_fds, &vm.keep, err);
+	if (r == 0)
+		r = machine_new(cfg, &m, err);
 	if (r == 0)
 		r = file_close_inherited(err);
 	if (r == 0)

@@ -5,6 +5,9 @@
 #include "virtio/list.h"
 #include "vmm/config.h"
 
+/* 64 TiB in MiB: a process of 47 bits of address always has such a gap. */
+#define MAX_MEMORY (1ull << 26)
+
 static const struct opt cpus_opts[] = {
 	{ .key = "num-cores",
 	  .type = OPT_U64,
@@ -22,7 +25,7 @@ static const struct opt mem_opts[] = {
 	  .type = OPT_U64,
 	  .flags = OPT_FIRST,
 	  .min = 1,
-	  .max = UINT64_MAX >> 20,
+	  .max = MAX_MEMORY,
 	  .def = 256,
 	  .arg = "MIB",
 	  .help = "how much" },
@@ -113,7 +116,7 @@ const struct opt config_opts[] = {
 	{ .key = "init-mem",
 	  .type = OPT_U64,
 	  .min = 1,
-	  .max = UINT64_MAX >> 20,
+	  .max = MAX_MEMORY,
 	  .arg = "MIB",
 	  .offset = offsetof(struct config, init_mem),
 	  .help = "start with the balloon so large that the guest has that much memory" },
@@ -185,6 +188,11 @@ const struct opt config_opts[] = {
 	  .offset = offsetof(struct config, gdb),
 	  .arg = "PORT|PATH",
 	  .help = "wait for gdb on a loopback port or a unix socket, and let it run the guest" },
+	{ .key = "keep-fd",
+	  .type = OPT_LIST,
+	  .arg = "N",
+	  .offset = offsetof(struct config, keep_fds),
+	  .help = "keep that inherited descriptor open as long as a process of the VM is there; may be repeated" },
 	{ .key = "dump-on-panic",
 	  .type = OPT_STR,
 	  .offset = offsetof(struct config, dump_on_panic),

@@ -42,14 +42,14 @@ RULE_EQ(M, tgkill, 2, SIGUSR1)
 RULE_EQ(M, rt_sigaction, 0, SIGUSR1)
 RULE_EQ(M, ioctl, 1, KVM_KVMCLOCK_CTRL)
 
-/* Crash dumps; the first two also for the debugger. */
-RULE_EQ(M, ioctl, 1, KVM_GET_REGS)
-RULE_EQ(M, ioctl, 1, KVM_GET_SREGS)
-RULE(M, lseek) /* past the zeroes */
+/* Crash dumps, the debugger, and the report of a crash. */
+RULE_EQ(M | V, ioctl, 1, KVM_GET_REGS)
+RULE_EQ(M | V, ioctl, 1, KVM_GET_SREGS)
+/* Crash dumps: past the zeroes, and whether that can be. */
+RULE(M, lseek)
 RULE_EQ(M, fcntl, 1, F_GETFL)
 
-/* gdb: the next one, and what it does to vCPUs. */
-RULE(M, accept4)
+/* What gdb does to vCPUs besides. */
 RULE_EQ(M, ioctl, 1, KVM_SET_REGS)
 RULE_EQ(M, ioctl, 1, KVM_SET_SREGS)
 RULE_EQ(M, ioctl, 1, KVM_GET_FPU)
@@ -60,17 +60,21 @@ RULE_EQ(M, ioctl, 1, KVM_SET_GUEST_DEBUG)
 
 /* The guest, and its interrupts. */
 RULE_EQ(V, ioctl, 1, KVM_RUN)
-RULE_EQ(M | V, ioctl, 1, KVM_GET_REGS) /* the report of a crash */
-RULE_EQ(M | V, ioctl, 1, KVM_GET_SREGS)
 RULE_EQ(M | V | W, ioctl, 1, KVM_SIGNAL_MSI)
 RULE_EQ(M | V, ioctl, 1, KVM_IRQFD)
 RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
 RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
 
-/* The control socket: who connects, what they ask, what they are told. */
+/*
+ * The sockets of the control socket, gdb, --vsock and consoles: who connects is
+ * accepted, and nobody is connected to but by the broker. Nothing is sent to an
+ * address, and no descriptor is passed on.
+ */
 RULE(M, accept4)
-RULE(M, recvmsg)
-RULE_EQ(M, sendto, 5, 0) /* to who has connected: without an address */
+RULE_EQ(M, sendto, 5, 0)
+RULE(M, recvmsg) /* data, a dump's descriptor, the broker's sockets */
+RULE(M, recvfrom) /* the first line of a vsock's client */
+RULE(M, shutdown)
 
 /*
  * vhost: a guest's driver starts a device by a register write, and stops it; so does
@@ -81,24 +85,21 @@ RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_NUM)
 RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_BASE)
 RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_ADDR)
 RULE_EQ(V, ioctl, 1, VHOST_SET_VRING_CALL)
-RULE_EQ(M | V, ioctl, 1, VHOST_GET_VRING_BASE)
+RULE_EQ(M | V | W, ioctl, 1, VHOST_GET_VRING_BASE) /* W: vhost-net's complaints */
 RULE_EQ(M | V, ioctl, 1, VHOST_VSOCK_SET_RUNNING)
 
 /*
  * Network: packets, and what the driver can do, told to the tap when it starts the
- * device or stops it. vhost-net's complaints come to the worker.
+ * device or stops it.
  */
 RULE(W, readv)
 RULE_EQ(M | V | W, ioctl, 1, TUNSETOFFLOAD)
 RULE_EQ(M | V | W, ioctl, 1, VHOST_NET_SET_BACKEND)
-RULE_EQ(W, ioctl, 1, VHOST_GET_VRING_BASE)
 
 /* Console input from a file or after a while, and virtio-rng. */
 RULE(M | V, timerfd_settime) /* V: the grace after a panic, and the watchdog */
 RULE(M, timerfd_gettime) /* the watchdog, suspended */
 RULE(M, getrandom)
-/* Console output to a Unix socket that is connected: without an address, too. */
-RULE_EQ(M, sendto, 5, 0)
 
 /*
  * Disk images. An io_uring is made and restricted before the filters, and enabled
@@ -110,22 +111,11 @@ RULE_EQ(W, io_uring_register, 1, IORING_UNREGISTER_FILES)
 RULE(W, preadv)
 RULE(W, pwritev)
 RULE(W, fdatasync)
-RULE(W, fallocate)
+RULE(M | W, fallocate) /* M: resizing */
 RULE(W, sched_yield) /* while the kernel has no memory for a request */
 /* Resizing a disk. */
 RULE(M, ftruncate)
-RULE(M, fallocate)
 RULE_EQ(M, ioctl, 1, BLKGETSIZE64)
-
-/*
- * Unix sockets of --vsock: clients are accepted, and nobody is connected to but by
- * the broker. Data goes by sendmsg and recvmsg, which can be told not to wait.
- */
-RULE(M, accept4)
-RULE(M, sendmsg)
-RULE(M, recvmsg)
-RULE(M, recvfrom) /* a client's first line */
-RULE(M, shutdown)
 
 /* The broker connects, passes the sockets on, and in the end removes their files. */
 RULE_EQ(B, socket, 0, AF_UNIX)
@@ -141,7 +131,7 @@ RULE(B, exit_group)
 /* Our own bugs: what assert() says, and abort(). */
 RULE_EQ(M | V | W, tgkill, 2, SIGABRT)
 RULE_EQ(M | V | W, rt_sigaction, 0, SIGABRT)
-RULE(M | V | W, writev)
+RULE(M | V | W, writev) /* M: what vsock sends; W: packets */
 
 #ifdef SANITIZED
 /* What the sanitizers' runtime does while the program runs, and to report. */

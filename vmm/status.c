@@ -24,7 +24,7 @@ int status_open(const char *where, struct err *err)
 		snprintf(path, sizeof(path), "/proc/self/fd/%.20s", where);
 		where = path;
 	}
-	return file_open("--status-fd", where,
+	return file_open("status object", where,
 			 O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, err);
 }
 
@@ -79,5 +79,5 @@ int status_write(int fd, const char *text, struct err *err)
 	r = write_all(fd, text);
 	setitimer(ITIMER_REAL, &none, NULL);
 	close(fd);
-	return r < 0 ? err_sys(err, r, "--status-fd: the status object is lost") : 0;
+	return r < 0 ? err_sys(err, r, "status object: lost") : 0;
 }

@@ -2,6 +2,7 @@
 #include "vmm/supervise.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,8 +16,8 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "vmm/exit.h"
-#include "vmm/terminal.h"
 
 /* How long after its time limit a VM may take to end before it is killed. */
 #define LIMIT_GRACE_S 5
@@ -168,14 +169,32 @@ static void wait_for(const struct supervised *s, pid_t pid, const sigset_t *set,
 	}
 }
 
-/* @fd: one above stderr, or -1. */
-static void close_all_but(int fd)
+/* The lowest descriptor that stays, from @first on; UINT_MAX: none. */
+static unsigned next_to_keep(const struct supervised *s, unsigned first)
 {
-	unsigned first = STDERR_FILENO + 1;
+	unsigned next = (unsigned)s->status_fd; /* -1 is UINT_MAX */
 
-	if (fd > (int)first)
-		close_range(first, (unsigned)fd - 1, 0);
-	close_range(fd < 0 ? first : (unsigned)fd + 1, ~0u, 0);
+	if (next < first)
+		next = UINT_MAX;
+	for (unsigned i = 0; i < s->keep.n; i++) {
+		unsigned fd = (unsigned)s->keep.fds[i];
+
+		if (fd >= first && fd < next)
+			next = fd;
+	}
+	return next;
+}
+
+static void close_others(const struct supervised *s)
+{
+	unsigned first = STDERR_FILENO + 1, next;
+
+	while ((next = next_to_keep(s, first)) != UINT_MAX) {
+		if (next > first)
+			close_range(first, next - 1, 0);
+		first = next + 1;
+	}
+	close_range(first, UINT_MAX, 0);
 }
 
 int supervise(const struct supervised *s, struct death *ret_death, struct err *err)
@@ -209,7 +228,7 @@ int supervise(const struct supervised *s, struct death *ret_death, struct err *e
 		sigprocmask(SIG_SETMASK, &child_set, NULL);
 		_exit(child(s, self));
 	}
-	close_all_but(s->status_fd);
+	close_others(s);
 	wait_for(s, pid, &set, &tty, ret_death);
 	terminal_restore(&tty);
 	/* It removes sockets' files, which must not be left when we are gone. */

@@ -112,45 +112,51 @@ static void fault(struct check *ch, const char *path, const char *sentence)
 	ch->n++;
 }
 
-/* "~1.0", "1.2.3", "^1", ">=1, <2"...: whether 1.0.0 is meant, by the first comparison
- * of the list that does not hold. */
+/* Whether 1.0.0 is as @op (of @len bytes) wants it, beside a version that is newer
+ * (@cmp > 0), older or the same. */
+static bool holds(const char *op, size_t len, int cmp)
+{
+	switch (len) {
+	case 0:
+		return cmp == 0;
+	case 1:
+		return *op == '<' ? cmp > 0 : *op == '>' ? cmp < 0 : cmp == 0;
+	case 2:
+		return op[1] == '=' && (*op == '<'   ? cmp >= 0
+					: *op == '>' ? cmp <= 0
+						     : false);
+	default:
+		return false;
+	}
+}
+
+/* "~1.0", "1.2.3", "^1", ">=1, <2"...: whether 1.0.0 is meant. */
 static bool version_fits(const char *text)
 {
-	unsigned part[3];
-	char op[3];
-	int len;
-
 	do {
-		int n = 0, parts;
+		unsigned part[3] = { 0 };
+		const char *op;
+		size_t op_len;
+		int n = 0, cmp;
 
 		text += strspn(text, " ");
-		op[0] = '\0';
-		len = (int)strspn(text, "~^=<>");
-		if (len > 2)
-			return false;
-		memcpy(op, text, (size_t)len);
-		op[len] = '\0';
-		text += len;
+		op = text;
+		op_len = strspn(text, "~^=<>");
+		text += op_len;
 		text += strspn(text, " ");
-		memset(part, 0, sizeof(part));
-		parts = sscanf(text, "%3u%n.%3u%n.%3u%n", &part[0], &n, &part[1], &n,
-			       &part[2], &n);
-		if (parts < 1 || *text < '0' || *text > '9')
+		if (*text < '0' || *text > '9')
+			return false;
+		sscanf(text, "%3u%n.%3u%n.%3u%n", &part[0], &n, &part[1], &n, &part[2],
+		       &n);
+		cmp = part[0] != 1 ? (int)part[0] - 1 : (part[1] || part[2]);
+		if (!holds(op, op_len, cmp))
 			return false;
 		text += n;
 		text += strspn(text, " ");
-		if (*text != ',' && *text)
-			return false;
-		text += *text == ',';
-		len = part[0] != 1 ? (part[0] > 1 ? 1 : -1) : (part[1] || part[2]);
-		if (strcmp(op, ">=") == 0   ? len > 0
-		    : strcmp(op, "<=") == 0 ? len < 0
-		    : strcmp(op, ">") == 0  ? len >= 0
-		    : strcmp(op, "<") == 0  ? len <= 0
-					    : len != 0)
-			return false;
-	} while (*text);
-	return true;
+		if (!*text)
+			return true;
+	} while (*text++ == ',');
+	return false;
 }
 
 static void check_disk(struct check *ch, const struct config_disk *d, size_t i)

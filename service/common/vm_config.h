@@ -63,7 +63,8 @@ enum config_kind {
 	CONFIG_FILE, /* int */
 	CONFIG_ID, /* instance_id and has_instance_id; 128 hexadecimal digits in JSON */
 	CONFIG_DISKS, /* disks and n_disks */
-	CONFIG_UNSUPPORTED, /* no field: a sentence why, in help */
+	CONFIG_UNSUPPORTED, /* no field: why, in help; what asks for nothing is let pass
+			     */
 	CONFIG_LAUNCHER, /* no field: what AVF's launcher apps keep in the same file */
 };
 

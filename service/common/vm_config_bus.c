@@ -275,6 +275,36 @@ static int read_id(struct reader *rd, const char *key, struct vm_config *c)
 	return 0;
 }
 
+/* 1: the value at hand asks for nothing, being false, empty, or made of such. */
+static int skip_nothing(sd_bus_message *m)
+{
+	const char *contents;
+	char type;
+	int r = sd_bus_message_peek_type(m, &type, &contents), flag = 1, nothing = 1;
+
+	if (r < 0)
+		return r;
+	if (type == 'b') {
+		r = sd_bus_message_read_basic(m, 'b', &flag);
+		return r < 0 ? r : !flag;
+	}
+	if (!strchr("aev", type)) {
+		/* A key says nothing by itself. */
+		r = sd_bus_message_skip(m, NULL);
+		return r < 0 ? r : 0;
+	}
+	r = sd_bus_message_enter_container(m, type, contents);
+	if (r >= 0 && type == 'e')
+		r = sd_bus_message_skip(m, "s");
+	while (r >= 0 && (r = sd_bus_message_at_end(m, 0)) == 0) {
+		r = skip_nothing(m);
+		nothing = nothing && r > 0;
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(m);
+	return r < 0 ? r : nothing;
+}
+
 static int read_disks(struct reader *rd, struct vm_config *c);
 static int read_partitions(struct reader *rd, struct config_disk *d);
 
@@ -315,7 +345,10 @@ static int read_value(struct reader *rd, const struct config_key *k, const char 
 			return read_disks(rd, fields);
 		return read_partitions(rd, fields);
 	case CONFIG_UNSUPPORTED:
-		return err_set(rd->err, -ENOTSUP, "%s: %s", k->key, k->help);
+		r = skip_nothing(rd->m);
+		if (r < 0)
+			return err_sys(rd->err, -EBADMSG, "%s", k->key);
+		return r ? 0 : err_set(rd->err, -ENOTSUP, "%s: %s", k->key, k->help);
 	case CONFIG_LAUNCHER:
 		break;
 	}

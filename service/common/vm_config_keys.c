@@ -12,10 +12,10 @@ static const char *const console_words[] = { "hvc0", "ttyS0", NULL };
 		.key = k, .kind = CONFIG_UNSUPPORTED,          \
 		.help = "there is no " what " for guests here" \
 	}
-#define LAUNCHER(k)                                  \
-	{                                            \
-		.key = k, .kind = CONFIG_LAUNCHER,   \
-		.help = "is for AVF's launcher apps" \
+#define LAUNCHERS_ONLY "is for AVF's launcher apps, and is not looked at"
+#define LAUNCHER(k)                                                       \
+	{                                                                 \
+		.key = k, .kind = CONFIG_LAUNCHER, .help = LAUNCHERS_ONLY \
 	}
 
 const struct config_key vm_config_keys[] = {
@@ -64,7 +64,7 @@ const struct config_key vm_config_keys[] = {
 	{ "memory_max_mib", CONFIG_U64, 0, FIELD(memory_max_mib), 1, 1 << 24,
 	  .help = "of the host, for the whole of the VM, at most" },
 	{ "console_out", CONFIG_FILE, CONFIG_NO_JSON | CONFIG_LAUNCHERS,
-	  FIELD(console_out) },
+	  FIELD(console_out), .help = LAUNCHERS_ONLY },
 	{ "console_in", CONFIG_FILE, CONFIG_NO_JSON, FIELD(console_in) },
 	{ "log", CONFIG_FILE, CONFIG_NO_JSON, FIELD(log) },
 	{ "ramdump", CONFIG_FILE, CONFIG_NO_JSON, FIELD(ramdump) },
@@ -87,6 +87,8 @@ const struct config_key vm_config_keys[] = {
 	LAUNCHER("audio"),
 	LAUNCHER("gpu"),
 	LAUNCHER("display"),
+	LAUNCHER("auto_memory_balloon"),
+	LAUNCHER("sharedPath"),
 	{ 0 },
 };
 

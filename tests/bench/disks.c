@@ -27,7 +27,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -35,11 +34,11 @@
 #include "disk/disk.h"
 #include "disk/engine.h"
 #include "disk/proto.h"
+#include "tests/bench/rounds.h"
 #include "tests/unit/fake_driver.h"
 #include "virtio/blk.h"
 
 #define MAX_DEPTH 32
-#define MAX_ROUNDS 200
 #define MAX_LEN (1u << 20)
 #define EDGE (1u << 20)
 
@@ -63,14 +62,6 @@ static const struct load loads[] = {
 static uint64_t span; /* of bytes that are used */
 static uint64_t at; /* of a sequential load */
 static uint64_t seed = 88172645463325252u;
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static uint64_t next_off(const struct load *l)
 {
@@ -323,30 +314,14 @@ static char *make_composite(char *path, uint64_t size)
 
 /* --- the table ------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* The @percent-th percentile; sorts. */
-static double percentile(double *v, unsigned n, unsigned percent)
-{
-	qsort(v, n, sizeof(*v), by_value);
-	return v[(n - 1) * percent / 100];
-}
-
 struct column {
 	double rate[MAX_ROUNDS], ratio[MAX_ROUNDS];
 };
 
-static void print_ratio(struct column *c, unsigned n)
+static void print_column(struct column *c, unsigned n)
 {
-	double mid = percentile(c->ratio, n, 50);
-
-	printf("  %9.0f %5.2f (%4.2f-%4.2f)", percentile(c->rate, n, 50), mid,
-	       percentile(c->ratio, n, 25), percentile(c->ratio, n, 75));
+	printf("  %9.0f", percentile(c->rate, n, 50));
+	print_ratio(c->ratio, n);
 }
 
 static void measure(const struct load *l, struct bare *bare, struct target *raw,
@@ -377,10 +352,11 @@ static void measure(const struct load *l, struct bare *bare, struct target *raw,
 		d.ratio[i] = d.rate[i] = c.rate[i] / b.rate[i];
 	}
 	printf("%-28s %9.0f", l->name, percentile(a.rate, rounds, 50));
-	print_ratio(&b, rounds);
-	print_ratio(&c, rounds);
-	printf("  %5.2f (%4.2f-%4.2f)\n", percentile(d.ratio, rounds, 50),
-	       percentile(d.ratio, rounds, 25), percentile(d.ratio, rounds, 75));
+	print_column(&b, rounds);
+	print_column(&c, rounds);
+	putchar(' ');
+	print_ratio(d.ratio, rounds);
+	putchar('\n');
 	fflush(stdout);
 }
 

@@ -12,14 +12,15 @@
 #include <assert.h>
 #include <err.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "tests/bench/rounds.h"
 #include "tests/unit/fake_driver.h"
 #include "virtio/list.h"
 #include "virtio/vsock.h"
@@ -27,7 +28,6 @@
 
 #define CID 3u
 #define PORT 1000u
-#define MAX_ROUNDS 200
 #define RX_SIZE 4096u /* Linux's */
 #define RX_BUFFERS 128u
 #define LARGE (64u << 10)
@@ -41,14 +41,6 @@ static int peer = -1, dialled = -1; /* the host's program; the last that was dia
 static uint32_t sent, taken,
 	told; /* by the guest; of what it got; as the device told */
 static uint8_t block[LARGE];
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* --- the guest ------------------------------------------------------------- */
 
@@ -271,20 +263,6 @@ static double rate(const struct load *l, uint64_t (*turn)(void), uint64_t ns)
 	return (double)done / l->unit * 1e9 / (double)(now_ns() - start);
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* The @percent-th percentile; sorts. */
-static double percentile(double *v, unsigned n, unsigned percent)
-{
-	qsort(v, n, sizeof(*v), by_value);
-	return v[(n - 1) * percent / 100];
-}
-
 static void measure(const struct load *l, unsigned rounds, uint64_t ns)
 {
 	static double a[MAX_ROUNDS], b[MAX_ROUNDS], ratio[MAX_ROUNDS];
@@ -294,10 +272,10 @@ static void measure(const struct load *l, unsigned rounds, uint64_t ns)
 		b[i] = rate(l, l->device, ns);
 		ratio[i] = b[i] / a[i];
 	}
-	printf("%-36s %9.0f  %9.0f %5.2f (%4.2f-%4.2f)\n", l->name,
-	       percentile(a, rounds, 50), percentile(b, rounds, 50),
-	       percentile(ratio, rounds, 50), percentile(ratio, rounds, 25),
-	       percentile(ratio, rounds, 75));
+	printf("%-36s %9.0f  %9.0f", l->name, percentile(a, rounds, 50),
+	       percentile(b, rounds, 50));
+	print_ratio(ratio, rounds);
+	putchar('\n');
 	fflush(stdout);
 }
 
@@ -320,6 +298,7 @@ int main(int argc, char **argv)
 		}
 	if (optind != argc || rounds < 1 || rounds > MAX_ROUNDS)
 		errx(2, "usage: vsock_unix [-n ROUNDS] [-t MS]");
+	signal(SIGPIPE, SIG_IGN);
 	set_up();
 	printf("%-36s %9s  %s\n", "", "bare", "device, x bare");
 	for (unsigned i = 0; i < ARRAY_SIZE(loads); i++)

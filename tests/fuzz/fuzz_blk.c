@@ -10,17 +10,13 @@
  * is quiet. As long as there was no raw request, which may make the device overwrite
  * rings and headers, what comes back is held against what the specification wants.
  */
-#undef NDEBUG
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
-#include "tests/unit/fake_driver.h"
+#include "tests/fuzz/driver.h"
 #include "disk/engine.h"
 #include "virtio/blk.h"
 
@@ -32,11 +28,6 @@
 enum { IN = 0, OUT = 1, FLUSH = 4, GET_ID = 8, DISCARD = 11, WRITE_ZEROES = 13 };
 #define MAX_RANGES 32
 enum { OK = 0, IOERR = 1, UNSUPP = 2 };
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
 
 static struct fake_host host;
 static struct device *disks[2]; /* the second is read-only */
@@ -79,8 +70,6 @@ static void set_up(void)
 
 static void start(unsigned settings)
 {
-	uint64_t features;
-
 	host.next_alloc = first_free;
 	/* Both: the other one's rings lie where the new ones will. */
 	for (unsigned i = 0; i < 2; i++) {
@@ -88,50 +77,12 @@ static void start(unsigned settings)
 		fake_driver_reset(&driver);
 	}
 	fake_run(&host);
-	features = fake_driver_offered(&driver);
-	if (settings & 2)
-		features &= ~VIRTIO_F_EVENT_IDX;
-	assert(fake_driver_negotiate(&driver, features));
-	for (unsigned q = 0; q < QUEUES; q++)
-		fake_driver_queue(&driver, q, 16);
-	fake_driver_ok(&driver);
-}
-
-/* The next @len bytes; zeroes after the end. */
-static void take(struct input *in, void *buf, size_t len)
-{
-	size_t n = len < in->left ? len : in->left;
-
-	memset(buf, 0, len);
-	memcpy(buf, in->p, n);
-	in->p += n;
-	in->left -= n;
-}
-
-static uint8_t take_byte(struct input *in)
-{
-	uint8_t b;
-
-	take(in, &b, 1);
-	return b;
-}
-
-static bool broken(void)
-{
-	return fake_status(&driver) & FAKE_NEEDS_RESET;
+	go(&driver, settings & 2 ? VIRTIO_F_EVENT_IDX : 0, QUEUES, 16);
 }
 
 static void raw_request(struct input *in, unsigned q, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		struct fake_desc d;
-
-		take(in, &d, sizeof(d));
-		driver.q[q].desc[i].addr = d.addr;
-		driver.q[q].desc[i].len = d.len;
-		driver.q[q].desc[i].flags = d.flags;
-		driver.q[q].desc[i].next = d.next;
-	}
+	take_descs(in, &driver, q, n);
 	fake_avail(&driver, q, take_byte(in));
 	fake_kick(&driver, q);
 }
@@ -242,10 +193,10 @@ static void request(struct input *in, unsigned q, unsigned n, bool ro, bool chec
 		return;
 
 	if (!ordered || !in_len) {
-		assert(broken());
+		assert(broken(&driver));
 		return;
 	}
-	assert(!broken());
+	assert(!broken(&driver));
 	assert(vq->used[1] == vq->avail_idx);
 	used = (const volatile struct fake_used_elem *)&vq->used[2];
 	used += (uint16_t)(vq->avail_idx - 1) % vq->size;
@@ -270,7 +221,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!disks[0])
 		set_up();
 	start(settings);
-	while (in.left > 0 && !broken()) {
+	while (in.left > 0 && !broken(&driver)) {
 		uint8_t op = take_byte(&in);
 		unsigned q = op & 3, n = (op >> 4 & 7) + 1;
 

@@ -11,15 +11,11 @@
  * Until there was a raw one, packets have to come out in order and whole, though what
  * comes from the wire may be dropped.
  */
-#undef NDEBUG
-#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
-#include "tests/unit/fake_driver.h"
+#include "tests/fuzz/driver.h"
 #include "virtio/net.h"
 
 #define HDR 12u
@@ -31,11 +27,6 @@
 #define F_MRG_RXBUF (1ull << 15)
 
 enum { RX, TX };
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
 
 struct fifo {
 	uint32_t len[FIFO];
@@ -71,30 +62,6 @@ static uint32_t fifo_get(struct fifo *f)
 	return len;
 }
 
-/* The next @len bytes; zeroes after the end. */
-static void take(struct input *in, void *buf, size_t len)
-{
-	size_t n = len < in->left ? len : in->left;
-
-	memset(buf, 0, len);
-	memcpy(buf, in->p, n);
-	in->p += n;
-	in->left -= n;
-}
-
-static uint16_t take16(struct input *in)
-{
-	uint8_t b[2];
-
-	take(in, b, 2);
-	return le16_get(b);
-}
-
-static bool broken(void)
-{
-	return fake_status(&driver) & FAKE_NEEDS_RESET;
-}
-
 static void set_up(void)
 {
 	const struct virtio_net_cfg cfg = { .vhost = NET_VHOST_OFF };
@@ -114,8 +81,6 @@ static void set_up(void)
 
 static void start(unsigned settings)
 {
-	uint64_t features;
-
 	host.next_alloc = first_free;
 	fake_driver_find(&driver, &host, 1, 0);
 	fake_driver_reset(&driver);
@@ -123,17 +88,10 @@ static void start(unsigned settings)
 	while (recv(wire, got, sizeof(got), 0) >= 0)
 		;
 	outgoing.n = 0;
-	features = fake_driver_offered(&driver);
-	if (settings & 1)
-		features &= ~F_MRG_RXBUF;
-	if (settings & 2)
-		features &= ~VIRTIO_F_EVENT_IDX;
-	assert(fake_driver_negotiate(&driver, features));
-	for (unsigned q = RX; q <= TX; q++) {
-		fake_driver_queue(&driver, q, SIZE);
-		segs_free[q] = SIZE;
-	}
-	fake_driver_ok(&driver);
+	segs_free[RX] = segs_free[TX] = SIZE;
+	go(&driver,
+	   (settings & 1 ? F_MRG_RXBUF : 0) | (settings & 2 ? VIRTIO_F_EVENT_IDX : 0),
+	   TX + 1, SIZE);
 	fake_run(&host);
 	raw = false;
 }
@@ -215,7 +173,7 @@ static void collect_received(void)
 static void collect(void)
 {
 	fake_run(&host);
-	if (raw || broken())
+	if (raw || broken(&driver))
 		return;
 	collect_sent();
 	collect_received();
@@ -226,7 +184,7 @@ static void offer(struct input *in, unsigned n)
 	unsigned head;
 	uint32_t sum;
 
-	if (raw || broken() || segs_free[RX] < n)
+	if (raw || broken(&driver) || segs_free[RX] < n)
 		return;
 	for (head = 0; driver.q[RX].busy[head]; head++)
 		;
@@ -239,7 +197,7 @@ static void send_packet(struct input *in, unsigned n)
 {
 	uint32_t sum;
 
-	if (raw || broken() || segs_free[TX] < n)
+	if (raw || broken(&driver) || segs_free[TX] < n)
 		return;
 	sum = submit(in, TX, n);
 	if (sum > HDR && sum <= MAX_PACKET)
@@ -269,15 +227,7 @@ static void raw_chain(struct input *in, unsigned n)
 	unsigned q = take16(in) & 1;
 
 	raw = true;
-	for (unsigned i = 0; i < n; i++) {
-		struct fake_desc d;
-
-		take(in, &d, sizeof(d));
-		driver.q[q].desc[i].addr = d.addr;
-		driver.q[q].desc[i].len = d.len;
-		driver.q[q].desc[i].flags = d.flags;
-		driver.q[q].desc[i].next = d.next;
-	}
+	take_descs(in, &driver, q, n);
 	fake_avail(&driver, q, take16(in));
 	fake_kick(&driver, q);
 }

@@ -82,7 +82,7 @@ check '1000 messages each way do not wake vmm' undisturbed
 # Refused before the guest runs; the one that has the address does not notice.
 clash() {
 	boot 1 --vsock 42 "$cloud/vmlinuz" && [ ! -s "$dir/out" ] &&
-		[ "$(cat "$dir/err")" = 'vmm: --vsock: CID 42 is in use by another VM' ] && here echo 42 10
+		[ "$(cat "$dir/err")" = 'vmm: vsock: CID 42 is in use by another VM' ] && here echo 42 10
 }
 check 'an address in use is an error that names it' clash
 

@@ -13,7 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "devices/connector.h"
+#include "base/connector.h"
 
 #define ALLOC_BASE 0x10000u
 

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "devices/connector.h"
+#include "base/connector.h"
 
 struct env {
 	char dir[32], path[64], served[80];

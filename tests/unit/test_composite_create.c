@@ -21,7 +21,6 @@
 #include "disk/proto.h"
 #include "tests/unit/disk_io.h"
 #include "tests/unit/image_fixture.h"
-#include "vmm/create_composite.h"
 
 static const struct composite_names names = { "hdr", "ftr", "fill" };
 
@@ -478,7 +477,7 @@ static void arguments_are_parsed(void **state)
 		struct composite_source s;
 		struct err err = { "" };
 
-		if (create_composite_parse(text, &s, &err) < 0)
+		if (composite_source_parse(text, &s, &err) < 0)
 			fail_msg("%s: %s", cases[i].text, err.msg);
 		assert_string_equal(s.label, cases[i].label);
 		assert_string_equal(s.path, cases[i].path);
@@ -512,7 +511,7 @@ static void wrong_arguments_are_refused(void **state)
 		struct composite_source s;
 		struct err err = { "" };
 
-		assert_int_equal(create_composite_parse(text, &s, &err), -EINVAL);
+		assert_int_equal(composite_source_parse(text, &s, &err), -EINVAL);
 		if (!strstr(err.msg, cases[i].why))
 			fail_msg("%s: %s", cases[i].text, err.msg);
 	}

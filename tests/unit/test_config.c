@@ -393,6 +393,41 @@ static void serials_that_make_no_sense_are_refused(void **state)
 	}
 }
 
+static void gdb_is_at_a_port_or_a_path(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--gdb 65535 k"), 0);
+	assert_int_equal(cfg.gdb_port, 65535);
+	assert_int_equal(parse("--gdb ./1234 k"), 0);
+	assert_int_equal(cfg.gdb_port, 0);
+	assert_string_equal(cfg.gdb, "./1234");
+	assert_int_equal(parse("--gdb 0 k"), -EINVAL);
+	assert_string_equal(err.msg, "--gdb: 0 is not a port, 1 to 65535");
+	assert_int_equal(parse("--gdb 65536 k"), -EINVAL);
+	assert_int_equal(parse("--gdb 99999999999999999999 k"), -EINVAL);
+}
+
+static void vsock_keys_are_for_their_backend(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--vsock 3,backend=unix,path=x k"), 0);
+	assert_int_equal(parse("--vsock 3,device=x k"), 0);
+	assert_int_equal(parse("--vsock 3,backend=unix k"), -EINVAL);
+	assert_string_equal(err.msg, "--vsock: backend=unix needs path= or fd=");
+	assert_int_equal(parse("--vsock 3,path=x k"), -EINVAL);
+	assert_string_equal(err.msg, "--vsock: path= is not for backend=vhost");
+	assert_int_equal(parse("--vsock 3,backend=unix,path=x,device=x k"), -EINVAL);
+	assert_string_equal(err.msg, "--vsock: device= is not for backend=unix");
+}
+
+static void memory_has_a_limit(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("-m 67108864 k"), 0);
+	assert_int_equal(parse("-m 67108865 k"), -EINVAL);
+	assert_says("--mem: size: 67108865 is not within 1 to 67108864");
+}
+
 static void options_that_are_lacking_are_refused_by_name(void **state)
 {
 	(void)state;
@@ -428,6 +463,9 @@ int main(void)
 		CFG_TEST(escape_keys_are_control_characters),
 		CFG_TEST(queue_sizes_are_powers_of_two),
 		CFG_TEST(serials_that_make_no_sense_are_refused),
+		CFG_TEST(gdb_is_at_a_port_or_a_path),
+		CFG_TEST(vsock_keys_are_for_their_backend),
+		CFG_TEST(memory_has_a_limit),
 		CFG_TEST(options_that_are_lacking_are_refused_by_name),
 	};
 

@@ -70,7 +70,8 @@ static int setup(void **state)
 	assert_int_equal(loop_new(&r->loop, NULL), 0);
 	fd = unix_listen("", r->path, SOCK_SEQPACKET, &r->name, NULL);
 	assert_return_code(fd, errno);
-	assert_int_equal(control_new(r->loop, fd, on_request, r, &r->control, NULL), 0);
+	assert_int_equal(
+		control_new(r->loop, fd, false, on_request, r, &r->control, NULL), 0);
 	*state = r;
 	return 0;
 }
@@ -413,6 +414,27 @@ static void a_lack_of_descriptors_turns_away_and_passes(void **state)
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static void one_connection_is_served_without_a_listener(void **state)
+{
+	struct rig *r = *state;
+	int fds[2];
+
+	control_free(r->control);
+	assert_return_code(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds),
+			   errno);
+	assert_int_equal(
+		control_new(r->loop, fds[0], true, on_request, r, &r->control, NULL),
+		0);
+	put(fds[1], "\"Status\"");
+	put(fds[1], "\"Exit\"");
+	run(r);
+	assert_string_equal(get(fds[1]), "{\"Status\":{\"pid\":42}}");
+	assert_string_equal(get(fds[1]), "\"Ok\"");
+	close(fds[1]);
+	run(r);
+	assert_int_equal(fcntl(fds[0], F_GETFD), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -429,6 +451,7 @@ int main(void)
 		TEST(descriptors_that_nobody_takes_are_closed),
 		TEST(a_handler_may_take_the_descriptor),
 		TEST(a_lack_of_descriptors_turns_away_and_passes),
+		TEST(one_connection_is_served_without_a_listener),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,6 +200,53 @@ static void read_at_reads_all_or_fails(void **state)
 	close(fd);
 }
 
+static void assert_mode(const char *path, mode_t mode, off_t size)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, mode);
+	assert_int_equal(st.st_size, size);
+}
+
+static void private_files_are_the_users_alone(void **state)
+{
+	int fd;
+
+	(void)state;
+	unlink("new");
+	close(file_open_private("dump", "new", &err));
+	assert_mode("new", 0600, 0);
+	fd = open("new", O_WRONLY);
+	assert_int_equal(write(fd, "old", 3), 3);
+	close(fd);
+	chmod("new", 0644);
+	fd = file_open_private("dump", "new", &err);
+	assert_true(fd > 2);
+	close(fd);
+	assert_mode("new", 0600, 0);
+	assert_int_equal(file_open_private("dump", "none/new", &err), -ENOENT);
+	assert_string_equal(err.msg, "dump none/new: No such file or directory");
+}
+
+static void private_files_leave_what_others_made(void **state)
+{
+	int fd = open("img", O_WRONLY | O_APPEND), copy;
+
+	(void)state;
+	chmod("img", 0644);
+	copy = file_open_private("dump", fd_path(fd), &err);
+	assert_true(copy > 2);
+	assert_mode("img", 0644, 10);
+	close(copy);
+	close(fd);
+	chmod("fifo", 0666);
+	fd = file_open_private("dump", "fifo", &err);
+	assert_true(fd > 2);
+	assert_mode("fifo", 0666, 0);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +257,8 @@ int main(void)
 		cmocka_unit_test(unusable_fds_are_refused),
 		cmocka_unit_test(other_proc_paths_are_plain_paths),
 		cmocka_unit_test(fifo_opens_without_another_end),
+		cmocka_unit_test(private_files_are_the_users_alone),
+		cmocka_unit_test(private_files_leave_what_others_made),
 		cmocka_unit_test(read_at_reads_all_or_fails),
 	};
 

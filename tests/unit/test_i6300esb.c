@@ -1,41 +1,17 @@
 /* devices/i6300esb.c, driven as drivers/watchdog/i6300esb.c of Linux does it */
-#include "devices/list.h"
+#include "tests/unit/pci_rig.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
 #include <unistd.h>
-
-#include "tests/unit/fake_driver.h"
 
 enum { CONFIG = 0x60, LOCK = 0x68 };
 enum { PRELOAD1 = 0, PRELOAD2 = 4, GIS = 8, RELOAD = 12 };
 enum { LOCKED = 1, ENABLE = 2, FREE_RUNNING = 4 };
 enum { FAST = 4, NO_INTERRUPT = 3, NO_OUTPUT = 0x20 };
 
-static struct fake_host f;
-static struct fake_driver d;
-static struct device *dev;
-static uint64_t bar;
-
 static int setup(void **state)
 {
 	(void)state;
-	fake_host_init(&f, "watchdog", 0);
-	d = (struct fake_driver){ .host = &f, .slot = 1 };
-	if (i6300esb_class.create(NULL, &f.host, &dev, NULL) < 0)
-		return -1;
-	fake_pci_out(&d, 4, 2, 2);
-	bar = fake_pci_in(&d, 0x10, 4);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	i6300esb_class.free(dev);
-	fake_host_free(&f);
-	return 0;
+	return open_function(&i6300esb_class);
 }
 
 static uint32_t in(unsigned reg)
@@ -249,8 +225,6 @@ static void reset_stops_it(void **state)
 	fake_pci_out(&d, 4, 2, 2);
 	assert_int_equal(in(PRELOAD1), 0xfffff);
 }
-
-#define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
 {

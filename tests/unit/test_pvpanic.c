@@ -1,35 +1,10 @@
 /* devices/pvpanic.c, as drivers/misc/pvpanic of Linux finds it */
-#include "devices/list.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-
-#include "tests/unit/fake_driver.h"
-
-static struct fake_host f;
-static struct fake_driver d;
-static struct device *dev;
-static uint64_t bar;
+#include "tests/unit/pci_rig.h"
 
 static int setup(void **state)
 {
 	(void)state;
-	fake_host_init(&f, "pvpanic", 0);
-	d = (struct fake_driver){ .host = &f, .slot = 1 };
-	if (pvpanic_class.create(NULL, &f.host, &dev, NULL) < 0)
-		return -1;
-	fake_pci_out(&d, 4, 2, 2);
-	bar = fake_pci_in(&d, 0x10, 4);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	pvpanic_class.free(dev);
-	fake_host_free(&f);
-	return 0;
+	return open_function(&pvpanic_class);
 }
 
 static void drivers_find_it(void **state)
@@ -80,8 +55,6 @@ static void reset_takes_it_from_its_place(void **state)
 	pvpanic_class.reset(dev);
 	assert_int_equal(fake_in(&f, DEV_MMIO, bar, 1), 0xff);
 }
-
-#define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
 {

@@ -190,6 +190,19 @@ static void test_what_is_wrong_is_named(void **state)
 	assert_refused("instance_id", -EBADMSG, "64 bytes", "ay", 3, 1, 2, 3);
 }
 
+static void test_what_asks_for_nothing_is_let_pass(void **state)
+{
+	(void)state;
+	assert_refused("usb_config", -ENOTSUP, "no USB", "a{sv}", 1, "controller", "b",
+		       1);
+	assert_refused("devices", -ENOTSUP, "no assigned device", "as", 1, "/sys/x");
+	assert_refused("devices", -ENOTSUP, "no assigned device", "(b)", 0);
+	assert_refused("usb_config", -EBADMSG, "usb_config", "a{ub}", 1, 1, 0);
+		assert_refused("usb_config", 0, "", "a{sv}", 1, "controller", "b", 0);
+	assert_refused("devices", 0, "", "as", 0);
+	assert_refused("audio_config", 0, "", "b", 0);
+}
+
 static void test_versions_are_compared(void **state)
 {
 	(void)state;
@@ -209,6 +222,7 @@ int main(void)
 		cmocka_unit_test(test_everything_that_is_set_arrives),
 		cmocka_unit_test(test_files_passed_before_are_taken_once),
 		cmocka_unit_test(test_what_is_wrong_is_named),
+		cmocka_unit_test(test_what_asks_for_nothing_is_let_pass),
 		cmocka_unit_test(test_versions_are_compared),
 	};
 

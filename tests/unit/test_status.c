@@ -47,7 +47,7 @@ static void number_is_an_inherited_descriptor(void **state)
 	close(p[1]);
 	fd = status_open(where, &err);
 	assert_int_equal(fd, -EBADF);
-	assert_non_null(strstr(err.msg, "--status-fd"));
+	assert_non_null(strstr(err.msg, "status object"));
 }
 
 static void file_is_emptied_when_it_is_opened(void **state)

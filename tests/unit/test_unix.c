@@ -9,10 +9,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -47,7 +49,7 @@ static const char *path_of(const char *file)
 static int listen_at(const char *path)
 {
 	err.msg[0] = '\0';
-	return unix_listen("--socket:", path, SOCK_SEQPACKET, &name, &err);
+	return unix_listen("control socket", path, SOCK_SEQPACKET, &name, &err);
 }
 
 /* Whose sentences begin with "vm". */
@@ -371,7 +373,12 @@ static void errors_name_the_socket(void **state)
 	snprintf(sentence, sizeof(sentence), "serial 1 %s/none: %s", dir,
 		 strerror(ENOENT));
 	assert_string_equal(err.msg, sentence);
-	assert_int_equal(connect_early(path_of("plain"), SOCK_STREAM), -ECONNREFUSED);
+	assert_int_equal(connect_early(path_of("plain"), SOCK_STREAM), -ENOTSOCK);
+	snprintf(sentence, sizeof(sentence), "serial 1 %s/plain: is not a socket", dir);
+	assert_string_equal(err.msg, sentence);
+	close(serve(path_of("stale"), SOCK_STREAM));
+	assert_int_equal(connect_early(path_of("stale"), SOCK_STREAM), -ECONNREFUSED);
+	unlink(path_of("stale"));
 	/* It cannot be read. */
 	assert_int_equal(connect_early(fd_path(fileno(f)), SOCK_STREAM), -EACCES);
 	memset(sentence, 'x', 299);
@@ -421,6 +428,41 @@ static void one_of_many_gets_a_stale_socket(void **state)
 	}
 }
 
+/* Who waits must not wake a loop for ever: no call leaves him in the queue. */
+static void without_descriptors_who_waits_is_turned_away(void **state)
+{
+	struct rlimit limit, none;
+	int s = listen_at(path_of("s")), spare = dup(s), fd;
+	int first = connect_within(1, path_of("s")), second;
+	struct pollfd waits = { .fd = s, .events = POLLIN };
+	char byte;
+
+	(void)state;
+	assert_true(first >= 0 && spare >= 0);
+	fd = dup(s);
+	close(fd); /* it is the next one that would be used */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ (rlim_t)fd, limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(unix_accept(s, &spare), -EMFILE);
+	assert_true(spare >= 0);
+	assert_int_equal(poll(&waits, 1, 0), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(recv(first, &byte, 1, 0), 0);
+
+	second = connect_within(1, path_of("s"));
+	fd = unix_accept(s, &spare);
+	assert_true(fd >= 0);
+	assert_int_equal(recv(fd, &byte, 1, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	close(fd);
+	close(first);
+	close(second);
+	close(spare);
+	close(s);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -444,6 +486,7 @@ int main(void)
 		TEST(a_late_listener_is_waited_for),
 		TEST(inherited_connections_are_taken),
 		TEST(errors_name_the_socket),
+		TEST(without_descriptors_who_waits_is_turned_away),
 	};
 
 	name.dir_fd = -1;

@@ -166,7 +166,7 @@ static void create_fails_with(struct env *e, int error, const char *why)
 	char text[128];
 
 	assert_int_equal(create(e), error);
-	snprintf(text, sizeof(text), "--vsock: %s: %s", e->path, why);
+	snprintf(text, sizeof(text), "vsock %s: %s", e->path, why);
 	assert_string_equal(e->err.msg, text);
 	assert_null(e->dev);
 }
@@ -198,7 +198,7 @@ static void a_host_without_it_is_told_what_to_do(void **state)
 	assert_int_equal(create(e), -ENOENT);
 	assert_string_equal(
 		e->err.msg,
-		"--vsock: this host has no /dev/vhost-vsock (modprobe vhost_vsock makes it); "
+		"vsock: this host has no /dev/vhost-vsock (modprobe vhost_vsock makes it); "
 		"backend=unix,path=SOCKET works without");
 	assert_null(e->dev);
 }
@@ -230,7 +230,7 @@ static void failures_before_the_guest_runs_are_told(void **state)
 		kernel->fail_errno = cases[i].error;
 		assert_int_equal(e->dev->class->prepare(e->dev, &e->err),
 				 -cases[i].error);
-		snprintf(text, sizeof(text), "--vsock: %s: %s", e->path, cases[i].text);
+		snprintf(text, sizeof(text), "vsock: %s: %s", e->path, cases[i].text);
 		assert_string_equal(e->err.msg, text);
 	}
 }
@@ -244,7 +244,7 @@ static void an_address_in_use_is_told(void **state)
 	kernel->fail = VHOST_VSOCK_SET_GUEST_CID;
 	kernel->fail_errno = EADDRINUSE;
 	assert_int_equal(e->dev->class->prepare(e->dev, &e->err), -EADDRINUSE);
-	assert_string_equal(e->err.msg, "--vsock: CID 42 is in use by another VM");
+	assert_string_equal(e->err.msg, "vsock: CID 42 is in use by another VM");
 }
 
 /* --- starting -------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -373,6 +374,7 @@ static inline void *new_env(void)
 	struct env *e = calloc(1, sizeof(*e));
 	char path[80];
 
+	signal(SIGPIPE, SIG_IGN);
 	strcpy(e->dir, "/tmp/test_vsock.XXXXXX");
 	assert_non_null(mkdtemp(e->dir));
 	snprintf(e->path, sizeof(e->path), "%s/socket", e->dir);

@@ -143,7 +143,7 @@ check 'vsock: a closed descriptor' refused 1 /proc/self/fd/77 \
 	--vsock cid=3,device=/proc/self/fd/77 "$hello"
 
 # --- memory and KVM ---
-check 'memory: more than can be mapped' refused 1 memory -m 100000000 "$hello"
+check 'memory: more than can be mapped' refused 1 memory -m 60000000 "$hello"
 
 # In a mount namespace of its own, where this lies over /dev/kvm.
 kvm_is() { # FILE
@@ -203,6 +203,7 @@ bad cpus -c
 bad mem -m 0 "$hello"
 bad mem -m 1k "$hello"
 bad mem -m 99999999999999999999 "$hello"
+bad '1 to 67108864' -m 67108865 "$hello"
 bad mem -m 64 --mem 65 "$hello"
 bad initrd -i "$dir/disk" -i "$dir/disk" "$hello"
 bad name --name a --name b "$hello"

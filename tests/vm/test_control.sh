@@ -251,7 +251,7 @@ stale() {
 
 live() {
 	start -p end=halt "$hello" &&
-		fails 1 "--socket: .*somebody answers there" run -s "$sock" "$hello" &&
+		fails 1 "control socket .*somebody answers there" run -s "$sock" "$hello" &&
 		state_is running && stops
 }
 
@@ -278,6 +278,26 @@ inherited() {
 		sleep 0.05
 	done
 	does stop "$dir/theirs" && over 0 && [ -S "$dir/theirs" ] && rm "$dir/theirs"
+}
+
+# Asked before the VM runs, answered as soon as it does.
+connected() {
+	python3 - "$VMM" "$hello" <<-'END'
+		import json, socket, subprocess, sys
+		ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+		n = theirs.fileno()
+		p = subprocess.Popen([sys.argv[1], "run", "--timeout", "30", "-s", f"/proc/self/fd/{n}",
+		                      "-p", "end=spin", sys.argv[2]], pass_fds=[n],
+		                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+		theirs.close()
+		ours.send(b'"Status"')
+		said = json.loads(ours.recv(65536))
+		ours.send(b'"Exit"')
+		said2 = json.loads(ours.recv(65536))
+		status = p.wait()
+		print(said, said2, status, repr(ours.recv(1)))
+		sys.exit(said["Status"]["state"] != "running" or said2 != "Ok" or status != 0)
+	END
 }
 
 not_inherited() {
@@ -377,6 +397,7 @@ check 'a live socket is refused' live
 check 'what is no socket is left alone' no_socket_there
 check 'in a directory it is vmm-PID.sock' in_directory
 check 'an inherited socket is served' inherited
+check 'an inherited connection is served' connected
 check 'what is inherited must be a listening socket' not_inherited
 check 'its path may be long' long_path
 check 'it is gone after SIGTERM' gone_after 0 kill_it

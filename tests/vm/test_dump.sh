@@ -57,7 +57,7 @@ empty_without_panic() {
 
 errors() {
 	vm 1 --dump-on-panic "$dir/no/such" "$hello" &&
-		says "dump-on-panic $dir/no/such: No such file" "$dir/err" &&
+		says "crash dump $dir/no/such: No such file" "$dir/err" &&
 		vm 34 --dump-on-panic /dev/full -p 'event=1 end=cf9' "$hello" &&
 		says '/dev/full: crash dump: No space left on device' "$dir/err"
 }
@@ -76,16 +76,17 @@ given_up() {
 # Of a guest that goes on.
 by_command() {
 	in_background -m 128 -c 2 --socket "$dir/vm.sock" -p end=spin "$hello" || return
-	"$VMM" dump "$dir/vm.sock" "$dir/asked" && elf "$dir/asked" && grep -q end=spin "$dir/asked" &&
+	touch "$dir/asked" && chmod 644 "$dir/asked"
+	"$VMM" dump "$dir/asked" "$dir/vm.sock" && elf "$dir/asked" && grep -q end=spin "$dir/asked" &&
 		[ "$(stat -c %a "$dir/asked")" = 600 ] &&
-		"$VMM" dump "$dir/vm.sock" /proc/self/fd/1 | cat >"$dir/piped" && elf "$dir/piped" &&
+		"$VMM" dump /proc/self/fd/1 "$dir/vm.sock" | cat >"$dir/piped" && elf "$dir/piped" &&
 		[ "$(stat -c %s "$dir/piped")" = "$(stat -c %s "$dir/asked")" ] || return
-	"$VMM" dump "$dir/vm.sock" /dev/full 2>"$dir/full" && return 1
+	"$VMM" dump /dev/full "$dir/vm.sock" 2>"$dir/full" && return 1
 	says 'crash dump: No space left on device' "$dir/full" || return
-	"$VMM" dump "$dir/vm.sock" "$dir/no/such" 2>"$dir/full" && return 1
+	"$VMM" dump "$dir/no/such" "$dir/vm.sock" 2>"$dir/full" && return 1
 	says 'no/such: No such file' "$dir/full" || return
 	"$VMM" dump "$dir/vm.sock" 2>"$dir/full"
-	[ $? = 35 ] || return
+	[ $? = 35 ] && says 'Usage: vmm dump FILE SOCKET' "$dir/full" || return
 	tests/vm/packets "$dir/vm.sock" ask '"Dump"' >"$dir/full" && says 'a dump needs a descriptor' "$dir/full" &&
 		"$VMM" stop "$dir/vm.sock" && wait "$pid"
 }

@@ -153,12 +153,12 @@ time_limit() {
 
 refuses() {
 	mkdir "$dir/folder" && : >"$dir/file"
-	vm 1 --gdb 0 "$hello" && says 'gdb 0: not a port' "$dir/err" &&
-		vm 1 --gdb 65536 "$hello" && says 'gdb 65536: not a port' "$dir/err" &&
+	vm 35 --gdb 0 "$hello" && says '--gdb: 0 is not a port' "$dir/err" &&
+		vm 35 --gdb 65536 "$hello" && says '--gdb: 65536 is not a port' "$dir/err" &&
 		vm 1 --gdb "$dir/file" "$hello" && says "gdb $dir/file: is there already, and is no socket" "$dir/err" &&
 		[ -f "$dir/file" ] && vm 1 --gdb "$dir/folder/" "$hello" &&
 		vm 1 --gdb /proc/self/fd/9 "$hello" 9<"$dir/file" && says 'gdb /proc/self/fd/9' "$dir/err" &&
-		vm 1 --gdb /proc/self/fd/9 "$hello" 9<>"$dir/file" && says 'Socket operation on non-socket' "$dir/err"
+		vm 1 --gdb /proc/self/fd/9 "$hello" 9<>"$dir/file" && says 'gdb /proc/self/fd/9: is not a socket' "$dir/err"
 }
 
 # Who may connect: the user alone. A socket that a dead vmm left does not matter, and an

@@ -46,6 +46,32 @@ holds_nothing() {
 	ended "$pid" 5 && return $status
 }
 
+# A lock and a pipe that the caller has let go: vmm and the VM's process have them, and
+# both are free when the last has gone, here by a kill.
+keeps() {
+	local p status=0 reader
+	mkfifo "$dir/pipe"
+	cat "$dir/pipe" >"$dir/copy" &
+	reader=$!
+	exec 7>"$dir/stray" 8>"$dir/lock" 9>"$dir/pipe"
+	flock 8
+	in_background --keep-fd 9 --keep-fd=8 -p end=halt "$hello" || status=1
+	exec 7>&- 8>&- 9>&-
+	for p in "$pid" "$(vm_process)"; do
+		for fd in lock pipe; do
+			readlink "/proc/$p/fd"/* | grep -qx "$dir/$fd" ||
+				{ echo "process $p does not hold the $fd" && status=1; }
+		done
+		readlink "/proc/$p/fd"/* | grep -qx "$dir/stray" && status=1
+	done
+	flock -n "$dir/lock" true && echo 'nothing holds the lock' && status=1
+	kill -9 "$pid"
+	flock -w 10 "$dir/lock" true || { echo 'the lock is still held' && status=1; }
+	ended "$reader" 10 && return $status
+}
+
+not_open() { vm 1 --keep-fd 77 "$hello" && says 'keep-fd.*77 is not open' "$dir/err"; }
+
 field() { sed -n "s/^$1:\t//p" "/proc/$2/task/$3/status"; }
 
 confined() {
@@ -99,6 +125,9 @@ else
 	t_skip 'namespaces are its own' 'this host forbids namespaces'
 fi
 check 'descriptors that the caller left open are closed' holds_nothing
+check 'descriptors that are to be kept tell of the last process' keeps
+check 'a descriptor to be kept must be open' not_open
+check 'and a number' vm 35 --keep-fd seven "$hello"
 check 'every thread is confined' confined
 check 'the jail can be left out' without
 t_done

@@ -142,7 +142,7 @@ no_old_object() {
 }
 
 no_room() {
-	vm 64 --debug-exit --status-fd /dev/full "$hello" && says 'status object is lost' "$dir/err"
+	vm 64 --debug-exit --status-fd /dev/full "$hello" && says 'status object: lost' "$dir/err"
 }
 
 # Nobody reads; the pipe is full.
@@ -153,7 +153,7 @@ no_reader() {
 	head -c 65536 /dev/zero >&8
 	timeout 30 "$VMM" run --debug-exit --status-fd 8 "$hello" >"$dir/out" 2>"$dir/err" || got=$?
 	exec 8>&-
-	[ $got = 64 ] && says 'status object is lost' "$dir/err"
+	[ $got = 64 ] && says 'status object: lost' "$dir/err"
 }
 
 cannot_open() {

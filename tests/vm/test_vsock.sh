@@ -144,12 +144,28 @@ inherited() {
 	[ -S "$sock" ] && rm "$sock" # it is not vmm's to remove
 }
 
-# refused TEXT OPTION: a sentence, and no VM.
-refused() { vm 1 --vsock "42,$2" "$GUESTS/vsock.elf" && says "$1" "$dir/err"; }
+# managed FLAG...: vmm's manager is asked for port 99, and refuses; nothing has a path.
+managed() {
+	perl -MSocket -MFcntl -e 'socketpair(A, B, AF_UNIX, SOCK_SEQPACKET, 0) && fcntl(B, F_SETFD, 0) or die $!;
+		unless (fork) { close A; $n = fileno(B); exec map { s/FD/$n/r } @ARGV }
+		close B; sysread A, $q, 64; ($id, $port) = unpack "QLL", $q;
+		print STDERR "asked for port $port\n"; syswrite A, pack "Qq", $id, -111;
+		sysread A, $q, 64 and die "another request"; wait; exit $? >> 8' \
+		"$VMM" run --timeout 30 --debug-exit --vsock 42,backend=unix,fd=FD "$@" -p refused=99 \
+		"$GUESTS/vsock.elf" >"$dir/out" 2>"$dir/err"
+	[ $? = 64 ] && says 'asked for port 99' "$dir/err"
+}
 
-check 'a backend of Unix sockets needs a path' refused 'needs path=' backend=unix
+# refused STATUS TEXT OPTION: a sentence, and no VM.
+refused() { vm "$1" --vsock "42,$3" "$GUESTS/vsock.elf" && says "$2" "$dir/err"; }
+
+check 'a backend of Unix sockets needs a path' \
+	refused 35 '--vsock: backend=unix needs path= or fd=' backend=unix
+check 'a path is not for vhost' refused 35 '--vsock: path= is not for backend=vhost' "path=$sock"
+check 'a device is not for Unix sockets' \
+	refused 35 '--vsock: device= is not for backend=unix' "backend=unix,path=$sock,device=/dev/null"
 check 'a folder that is not there is an error that names it' \
-	refused "$dir/none/vsock: No such file" "backend=unix,path=$dir/none/vsock"
+	refused 1 "$dir/none/vsock: No such file" "backend=unix,path=$dir/none/vsock"
 check 'the guest has its CID, and a port where nobody listens refuses' cid
 check 'the guest connects, 1 MiB goes and comes back' \
 	with_server guest vsock "${vsock[@]}" -p "connect=52 bytes=$mib"
@@ -166,6 +182,9 @@ check 'and resets' reports 32 s b started
 check 'and panics' reports 34 r po ready
 check 'a relative path' with_server relative
 check 'an inherited socket' with_server inherited
+check 'a manager instead of a path' managed
+check 'a manager, without the jail' managed --disable-sandbox
+check 'no manager is an error' refused 1 'descriptor 99 is not open' backend=unix,fd=99
 check 'a socket that is in use stays' in_use
 check 'the socket goes when vmm is killed' killed
 check "and when the VM's process is" killed_vm

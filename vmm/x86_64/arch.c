@@ -26,16 +26,12 @@ struct arch {
 	struct ioapic ioapic;
 };
 
-int arch_memory(uint64_t size, struct gmem_range *ret_ranges, struct err *err)
+unsigned arch_memory(uint64_t size, struct gmem_range *ret_ranges)
 {
 	if (size <= LAYOUT_HOLE) {
 		ret_ranges[0] = (struct gmem_range){ GPA(0), size };
 		return 1;
 	}
-	if (size > (1ull << 52))
-		return err_set(err, -EINVAL,
-			       "memory: %" PRIu64 " MiB: too much for any x86_64",
-			       size >> 20);
 	ret_ranges[0] = (struct gmem_range){ GPA(0), LAYOUT_HOLE };
 	ret_ranges[1] = (struct gmem_range){ GPA(LAYOUT_HOLE_END), size - LAYOUT_HOLE };
 	return 2;

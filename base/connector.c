@@ -1,5 +1,5 @@
 /* Both ends of a connector; see connector.h. */
-#include "devices/connector.h"
+#include "base/connector.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -48,12 +48,13 @@ static ssize_t receive_message(int fd, struct msghdr *msg, int flags)
 
 int connector_ask(int fd, uint64_t id, uint32_t port)
 {
-	struct request r = { .id = id, .port = port };
-	struct iovec iov = { &r, sizeof(r) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n = try_again(send_message, fd, &msg, MSG_DONTWAIT);
+	const struct request r = { .id = id, .port = port };
+	ssize_t n;
 
-	return n < 0 ? (int)n : 0;
+	do
+		n = send(fd, &r, sizeof(r), MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
 }
 
 /* The descriptor that came with a message, or -1. */
@@ -77,7 +78,8 @@ int connector_hear(int fd, uint64_t *ret_id, int *ret_sock)
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.buf,
-		.msg_controllen = sizeof(control.buf),
+		/* Of one descriptor: there is room behind it, for alignment's sake. */
+		.msg_controllen = CMSG_LEN(sizeof(int)),
 	};
 	ssize_t n = try_again(receive_message, fd, &msg, MSG_DONTWAIT);
 	int sock;
@@ -106,7 +108,7 @@ int connector_next(int fd, uint64_t *ret_id, uint32_t *ret_port)
 
 	if (n <= 0)
 		return (int)n;
-	if (n != sizeof(r))
+	if (n != sizeof(r) || msg.msg_flags & MSG_TRUNC)
 		return -EPROTO;
 	*ret_id = r.id;
 	*ret_port = r.port;
@@ -129,7 +131,7 @@ int connector_dial(const char *prefix, uint32_t port)
 	return TAKE_FD(fd);
 }
 
-int connector_answer(int fd, uint64_t id, int sock)
+static int send_answer(int fd, uint64_t id, int sock, int flags)
 {
 	struct answer a = { .id = id, .error = sock < 0 ? sock : 0 };
 	struct iovec iov = { &a, sizeof(a) };
@@ -147,6 +149,16 @@ int connector_answer(int fd, uint64_t id, int sock)
 		c->cmsg_len = CMSG_LEN(sizeof(sock));
 		memcpy(CMSG_DATA(c), &sock, sizeof(sock));
 	}
-	n = try_again(send_message, fd, &msg, 0);
+	n = try_again(send_message, fd, &msg, flags);
 	return n < 0 ? (int)n : 0;
+}
+
+int connector_answer(int fd, uint64_t id, int sock)
+{
+	return send_answer(fd, id, sock, 0);
+}
+
+int connector_offer(int fd, uint32_t port, int sock)
+{
+	return send_answer(fd, port, sock, MSG_DONTWAIT);
 }

@@ -1,5 +1,5 @@
 /* The user's terminal; see terminal.h. */
-#include "vmm/terminal.h"
+#include "base/terminal.h"
 
 #include <unistd.h>
 
@@ -24,4 +24,30 @@ void terminal_restore(struct terminal *t)
 	if (t->raw)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &t->saved);
 	t->raw = false;
+}
+
+size_t escape_filter(struct escape *e, uint8_t *out, const uint8_t *in, size_t len,
+		     bool *ret_leave)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = in[i];
+
+		if (!e->typed) {
+			e->typed = c == e->key;
+			if (!e->typed)
+				out[n++] = c;
+			continue;
+		}
+		e->typed = false;
+		if (c == 'x') {
+			*ret_leave = true;
+			continue;
+		}
+		if (c != e->key)
+			out[n++] = e->key;
+		out[n++] = c;
+	}
+	return n;
 }
