@@ -134,7 +134,7 @@ SERVICE_LIBS := -lsystemd -l:libjansson.a -l:liburing.a
 $(SERVICE_PROGRAMS): $(BUILD)/%: $(BUILD)/obj/service/%/main.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
-$(BUILD)/virtmgr: $(call service_lib,virtmgr) $(BUILD)/obj/vmm/control_proto.o $(SERVICE_SHARED)
+$(BUILD)/virtmgr: $(call service_lib,virtmgr) $(call service_lib,client) $(BUILD)/obj/vmm/control_proto.o $(SERVICE_SHARED)
 $(BUILD)/virtualizationservice: $(call service_lib,virtualizationservice) $(SERVICE_SHARED)
 $(BUILD)/vm: $(call service_lib,vm) $(call service_lib,client) $(SERVICE_SHARED)
 $(BUILD)/obj/service/common/paths.o: EXTRA_CFLAGS = -DBINDIR='"$(PREFIX)/bin"'
@@ -197,6 +197,8 @@ $(filter $(BUILD)/tests/unit/test_service_%,$(UNITS)): $(BUILD)/tests/unit/%: $(
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)
+# It starts the program.
+$(BUILD)/tests/unit/test_service_global: | $(BUILD)/virtualizationservice
 
 test-programs: $(UNITS)
 
