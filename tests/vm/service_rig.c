@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -227,10 +229,38 @@ double rig_nothing_left(void)
 	return rig_ms() - start;
 }
 
+static int on_remove(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)st;
+	(void)kind;
+	(void)at;
+	return remove(path);
+}
+
+static void kill_all(void)
+{
+	struct rig_process list[64];
+	size_t n;
+
+	while ((n = rig_processes(NULL, list, 64)) > 0) {
+		for (size_t i = 0; i < n && i < 64; i++)
+			kill(list[i].pid, SIGKILL);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		rig_sleep_ms(5);
+	}
+}
+
 int rig_clean(void **state)
 {
 	(void)state;
-	return rig_nothing_left() < 0 ? -1 : 0;
+	if (rig_nothing_left() >= 0)
+		return 0;
+	/* The next test is not to suffer from it. */
+	kill_all();
+	nftw(folder, on_remove, 16, FTW_PHYS | FTW_DEPTH);
+	fds_at_start = rig_fds(getpid());
+	return -1;
 }
 
 /* --- the surroundings ----------------------------------------------------------------
@@ -271,27 +301,9 @@ int rig_setup(void **state)
 	return 0;
 }
 
-static int on_remove(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-	(void)st;
-	(void)kind;
-	(void)at;
-	return remove(path);
-}
-
 int rig_teardown(void **state)
 {
-	struct rig_process list[64];
-	size_t n;
-
 	(void)state;
-	/* Of a test that failed. */
-	while ((n = rig_processes(NULL, list, 64)) > 0) {
-		for (size_t i = 0; i < n && i < 64; i++)
-			kill(list[i].pid, SIGKILL);
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
-		rig_sleep_ms(5);
-	}
+	kill_all();
 	return nftw(runtime, on_remove, 16, FTW_PHYS | FTW_DEPTH);
 }

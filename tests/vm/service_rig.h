@@ -19,7 +19,7 @@
 #include "base/err.h"
 
 /* Seconds until something that ought to happen at once counts as not happening. */
-#define RIG_PATIENCE 30
+#define RIG_PATIENCE 10
 
 /* Of a group, and of one test, which fails if anything is left behind. */
 int rig_setup(void **state);
