@@ -75,7 +75,7 @@ BENCHES := $(BUILD)/bench/preload.so \
 	$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %/preload.c,$(BENCH_SRC)))
 
 
-.PHONY: all services libavf help run test test-unit test-vm test-lab test-programs bench fuzz soak install \
+.PHONY: all services libavf help run test test-unit test-vm test-lab test-programs bench fuzz soak install install-libavf \
 	format lint lint-format lint-arrows clean guests bench-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -342,9 +342,10 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(wildcard tests/unit/fa
 
 # --- the rest --------------------------------------------------------------
 
-install: all $(BUILD)/vmm.1
+install: all install-libavf $(BUILD)/vmm.1
 	install -D -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
 	install -D -m 644 $(BUILD)/vmm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmm.1
+install-libavf: libavf
 	install -d $(DESTDIR)$(PREFIX)/include/android $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 service/libavf/include/android/virtualization.h $(DESTDIR)$(PREFIX)/include/android
 	install -m 644 service/libavf/include/vmm/avf.h $(DESTDIR)$(PREFIX)/include/vmm
