@@ -134,7 +134,7 @@ SERVICE_LIBS := -lsystemd -l:libjansson.a -l:liburing.a
 $(SERVICE_PROGRAMS): $(BUILD)/%: $(BUILD)/obj/service/%/main.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
-$(BUILD)/virtmgr: $(call service_lib,virtmgr) $(BUILD)/obj/vmm/control_proto.o $(SERVICE_SHARED)
+$(BUILD)/virtmgr: $(call service_lib,virtmgr) $(call service_lib,client) $(BUILD)/obj/vmm/control_proto.o $(SERVICE_SHARED)
 $(BUILD)/virtualizationservice: $(call service_lib,virtualizationservice) $(SERVICE_SHARED)
 $(BUILD)/vm: $(call service_lib,vm) $(call service_lib,client) $(SERVICE_SHARED)
 PATHS := $(BUILD)/obj/service/common/paths.o $(BUILD)/obj/pic/service/common/paths.o
@@ -237,6 +237,8 @@ $(filter $(BUILD)/tests/unit/test_service_%,$(UNITS)): $(BUILD)/tests/unit/%: $(
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)
+# It starts the program.
+$(BUILD)/tests/unit/test_service_global: | $(BUILD)/virtualizationservice
 
 test-programs: $(UNITS)
 
@@ -339,6 +341,11 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(wildcard tests/unit/fa
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(STATIC_LIBS)
+SERVICE_FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(shell grep -l '^#include "service/' $(FUZZ_SRC)))
+$(SERVICE_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(SERVICE_ARCHIVES)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(SERVICE_LIBS)
 
 # --- the rest --------------------------------------------------------------
 

@@ -286,7 +286,7 @@ int client_create_vm(struct client *c, const struct vm_config *config, int *ret_
 	uint32_t cid;
 	int r = 0;
 
-	if (n > MESSAGE_MAX_FDS) {
+	if (n + CONFIG_MAX_STREAMS > MESSAGE_MAX_FDS) {
 		AUTO_FREE int *fds = calloc(n, sizeof(*fds));
 
 		if (!fds)
