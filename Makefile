@@ -75,7 +75,7 @@ BENCHES := $(BUILD)/bench/preload.so \
 	$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %/preload.c,$(BENCH_SRC)))
 
 
-.PHONY: all services libavf help run test test-unit test-vm test-lab test-programs bench fuzz soak install \
+.PHONY: all services libavf help run test test-unit test-vm test-lab test-programs bench fuzz soak install install-libavf \
 	format lint lint-format lint-arrows clean guests bench-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -349,15 +349,19 @@ $(SERVICE_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(SERVICE_ARCHI
 
 # --- the rest --------------------------------------------------------------
 
-install: all $(BUILD)/vmm.1
+install: all install-libavf $(BUILD)/vmm.1
 	install -D -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
 	install -D -m 644 $(BUILD)/vmm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmm.1
+install-libavf: libavf $(BUILD)/libavf.3
 	install -d $(DESTDIR)$(PREFIX)/include/android $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 service/libavf/include/android/virtualization.h $(DESTDIR)$(PREFIX)/include/android
 	install -m 644 service/libavf/include/vmm/avf.h $(DESTDIR)$(PREFIX)/include/vmm
 	install -m 644 $(BUILD)/libavf.a $(BUILD)/libavf.so.0 $(DESTDIR)$(PREFIX)/lib
 	ln -sf libavf.so.0 $(DESTDIR)$(PREFIX)/lib/libavf.so
 	install -m 644 $(BUILD)/libavf.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -D -m 644 $(BUILD)/libavf.3 $(DESTDIR)$(PREFIX)/share/man/man3/libavf.3
+$(BUILD)/libavf.3: service/libavf/libavf.3.scd | $(BUILD)/setup
+	$(Q)scdoc <$< >$@
 $(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
 
