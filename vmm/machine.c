@@ -88,14 +88,15 @@ static void to_failure(void *arg, const void *buf, size_t len)
 		report_console(m->report, buf, len);
 }
 
-/* Firmware's second serial port tells why it does not boot, whoever else listens. */
+/* The second serial port tells why firmware, or an Android guest, gives up, whoever else
+ * listens. */
 static int watch_failures(struct machine *m, struct err *err)
 {
 	const struct serial_cfg sink = { .type = CHARDEV_SINK, .num = 2 };
 	struct chardev **chr = &m->uarts[1].chr;
 	int r;
 
-	if (!m->cfg->bios)
+	if (!*chr && !m->cfg->bios)
 		return 0;
 	if (!*chr) {
 		r = open_chardev(m, &sink, chr, err);

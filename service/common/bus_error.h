@@ -24,6 +24,7 @@
  *   -EBADMSG BadConfig       -EINVAL  BadArgument       -EBADFD  IllegalState
  *   -EACCES  PermissionDenied (-EPERM too)              -ENOTSUP Unsupported
  *   -ENOENT  NotFound        -EDQUOT  LimitExceeded     -ENOEXEC StartFailed
+ *                                                     -EMFILE, -ENFILE as -EDQUOT
  */
 
 /* Fill @ret_error from @code and @err; returns what a handler returns then. */

@@ -15,9 +15,9 @@
 struct global;
 
 struct global_ops {
-	/* A connection to a VM of this manager, for another client: a descriptor that
-	 * is then the caller's, or -errno. */
-	int (*open_vm)(void *userdata, uint32_t cid, int *ret_fd, struct err *err);
+	/* Serve a VM of this manager at @fd, a connected socket that is taken even on
+	 * failure, for another client: it does not keep the VM alive. */
+	int (*open_vm)(void *userdata, uint32_t cid, int fd, struct err *err);
 };
 
 /* Connects when it is needed, and starts a private service then if there is none. */

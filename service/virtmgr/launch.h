@@ -23,6 +23,8 @@ void launch_free(struct launch *l); /* takes NULL; closes the fds that it was gi
 int launch_fd(struct launch *l, int fd);
 /* The same for a descriptor that stays the caller's: a copy is taken. */
 int launch_fd_copy(struct launch *l, int fd);
+/* The number that the next one will have. */
+int launch_next_fd(const struct launch *l);
 
 /* Append an argument. 0 or -ENOMEM; after one failure, launch_start() fails, too. */
 int launch_arg(struct launch *l, const char *fmt, ...)

@@ -1,0 +1,276 @@
+/* Files that clients hand over, and disks of them; see images.h. */
+#include "service/virtmgr/images.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <linux/fs.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "disk/composite.h"
+#include "disk/composite_create.h"
+#include "disk/sparse.h"
+
+#define FD_NAME "/proc/self/fd/%d"
+#define FD_NAME_LEN 32
+
+/* --- what a file is ----------------------------------------------------------------
+ */
+
+static const char *kind(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFDIR:
+		return "a directory";
+	case S_IFIFO:
+		return "a pipe";
+	case S_IFSOCK:
+		return "a socket";
+	case S_IFCHR:
+		return "a character device";
+	case S_IFBLK:
+		return "a block device";
+	default:
+		return "something else"; /* such as an eventfd */
+	}
+}
+
+int images_check(int fd, unsigned what, struct err *err)
+{
+	int flags = fcntl(fd, F_GETFL);
+	int mode = flags & O_ACCMODE;
+	struct stat st;
+
+	if (flags < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, -errno, "is no file");
+	if (!S_ISREG(st.st_mode) && !(S_ISBLK(st.st_mode) && (what & FILE_BLOCK)))
+		return err_set(err, -EBADMSG, "is %s, not a regular file%s",
+			       kind(st.st_mode),
+			       what & FILE_BLOCK ? " or block device" : "");
+	if ((what & FILE_READ) && (mode == O_WRONLY || (flags & O_PATH)))
+		return err_set(err, -EBADMSG, "is not open for reading");
+	if ((what & FILE_WRITE) && (mode == O_RDONLY || (flags & O_PATH)))
+		return err_set(err, -EBADMSG, "is not open for writing");
+	return 0;
+}
+
+/* What it begins with, as far as there is so much. */
+static size_t read_head(int fd, unsigned char *head, size_t len)
+{
+	ssize_t n = pread(fd, head, len, 0);
+
+	return n < 0 ? 0 : (size_t)n;
+}
+
+/* An image whose parts are other files: theirs would be ours, by our numbers. */
+static int refuse_composite(int fd, struct err *err)
+{
+	unsigned char head[COMPOSITE_MAGIC_LEN];
+
+	if (read_head(fd, head, sizeof(head)) < sizeof(head) ||
+	    memcmp(head, COMPOSITE_MAGIC, sizeof(head)) != 0)
+		return 0;
+	return err_set(
+		err, -EBADMSG,
+		"is a composite image, whose parts are files of its own: pass these, as partitions");
+}
+
+/*
+ * The bytes that a guest will see. An Android sparse image tells them in its header;
+ * vmm looks at the rest of it.
+ */
+static int find_size(int fd, bool writable, uint64_t *ret_size, struct err *err)
+{
+	unsigned char head[28];
+	struct stat st;
+	uint64_t size;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, -errno, "its size");
+	size = (uint64_t)st.st_size;
+	if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &size) < 0)
+		return err_sys(err, -errno, "its size");
+	if (!writable && read_head(fd, head, sizeof(head)) == sizeof(head) &&
+	    memcmp(head, SPARSE_MAGIC, 4) == 0)
+		size = (uint64_t)le32_get(head + 12) * le32_get(head + 16);
+	*ret_size = size;
+	return 0;
+}
+
+/* --- composites --------------------------------------------------------------------
+ */
+
+/* A file in memory that cannot change any more; opened anew, for reading only. */
+static int sealed_file(const char *name, const void *bytes, size_t len, struct err *err)
+{
+	AUTO_CLOSE int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	char path[FD_NAME_LEN];
+	const char *p = bytes;
+	int read_only;
+
+	for (size_t at = 0; fd >= 0 && at < len;) {
+		ssize_t n = pwrite(fd, p + at, len - at, (off_t)at);
+
+		if (n <= 0)
+			return err_sys(err, n < 0 ? -errno : -ENOSPC, "its tables");
+		at += (size_t)n;
+	}
+	if (fd < 0 ||
+	    fcntl(fd, F_ADD_SEALS,
+		  F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		return err_sys(err, -errno, "its tables");
+	/* vmm believes the magic of a composite only where no guest can write it. */
+	snprintf(path, sizeof(path), FD_NAME, fd);
+	read_only = open(path, O_RDONLY | O_CLOEXEC);
+	return read_only < 0 ? err_sys(err, -errno, "its tables") : read_only;
+}
+
+/* One, given to the child: its number there. */
+static int pass_file(struct launch *l, const char *name, const void *bytes, size_t len,
+		     struct err *err)
+{
+	int fd = sealed_file(name, bytes, len, err);
+
+	if (fd < 0)
+		return fd;
+	fd = launch_fd(l, fd);
+	return fd < 0 ? err_sys(err, fd, "its tables") : fd;
+}
+
+struct build {
+	struct launch *launch;
+	char filler[FD_NAME_LEN]; /* "": there is none so far */
+};
+
+static int pass_filler(struct build *b, struct err *err)
+{
+	static const unsigned char zeroes[COMPOSITE_FILLER_LEN];
+	int n;
+
+	if (*b->filler)
+		return 0;
+	n = pass_file(b->launch, "filler", zeroes, sizeof(zeroes), err);
+	if (n >= 0)
+		snprintf(b->filler, sizeof(b->filler), FD_NAME, n);
+	return n < 0 ? n : 0;
+}
+
+static int describe_partition(struct build *b, struct config_partition *p,
+			      struct composite_source *src, char path[FD_NAME_LEN],
+			      struct err *err)
+{
+	int r = images_check(
+		p->image, FILE_READ | FILE_BLOCK | (p->writable ? FILE_WRITE : 0), err);
+
+	if (r == 0 && !p->writable)
+		r = refuse_composite(p->image, err);
+	if (r == 0)
+		r = find_size(p->image, p->writable, &src->size, err);
+	if (r < 0)
+		return err_prefix(err, r, "path");
+	r = launch_fd(b->launch, TAKE_FD(p->image));
+	if (r < 0)
+		return err_sys(err, r, "path");
+	snprintf(path, FD_NAME_LEN, FD_NAME, r);
+	src->label = p->label;
+	src->path = path;
+	src->writable = p->writable;
+	if (p->guid && guid_parse(p->guid, &src->guid) < 0)
+		return err_set(err, -EBADMSG, "guid: is not a GUID");
+	return 0;
+}
+
+/* Lay the disk out: the tables are known only with the parts, and named before them. */
+static int build_composite(struct build *b, const struct config_disk *d,
+			   const struct composite_source *sources,
+			   struct composite_image **ret_image, struct err *err)
+{
+	char header[FD_NAME_LEN], footer[FD_NAME_LEN];
+	const struct composite_names names = { header, footer, b->filler };
+	int first = launch_next_fd(b->launch), r;
+
+	snprintf(header, sizeof(header), FD_NAME, first);
+	snprintf(footer, sizeof(footer), FD_NAME, first + 1);
+	r = composite_build(sources, d->n_partitions, &names, ret_image, err);
+	return r == -EINVAL ? -EBADMSG : r;
+}
+
+/* The number of the image in the child. */
+static int pass_composite(struct build *b, struct config_disk *d,
+			  struct composite_source *sources, char (*paths)[FD_NAME_LEN],
+			  struct err *err)
+{
+	struct composite_image *im = NULL;
+	int r = pass_filler(b, err);
+
+	for (size_t i = 0; r == 0 && i < d->n_partitions; i++) {
+		r = describe_partition(b, &d->partitions[i], &sources[i], paths[i],
+				       err);
+		if (r < 0)
+			return err_prefix(err, r, "partitions[%zu]", i);
+	}
+	if (r == 0)
+		r = build_composite(b, d, sources, &im, err);
+	if (r < 0)
+		return r;
+	r = pass_file(b->launch, "header", im->header, sizeof(im->header), err);
+	if (r >= 0)
+		r = pass_file(b->launch, "footer", im->footer, sizeof(im->footer), err);
+	if (r >= 0)
+		r = pass_file(b->launch, "composite", im->spec, im->spec_len, err);
+	composite_image_free(im);
+	return r;
+}
+
+static int add_composite(struct build *b, struct config_disk *d, struct err *err)
+{
+	AUTO_FREE struct composite_source *sources = calloc(d->n_partitions,
+							    sizeof(*sources));
+	AUTO_FREE char(*paths)[FD_NAME_LEN] = calloc(d->n_partitions, sizeof(*paths));
+
+	if (!sources || !paths)
+		return err_sys(err, -ENOMEM, "partitions");
+	return pass_composite(b, d, sources, paths, err);
+}
+
+static int add_image(struct build *b, struct config_disk *d, struct err *err)
+{
+	int r = images_check(
+		d->image, FILE_READ | FILE_BLOCK | (d->writable ? FILE_WRITE : 0), err);
+
+	if (r == 0 && !d->writable)
+		r = refuse_composite(d->image, err);
+	if (r == 0) {
+		r = launch_fd(b->launch, TAKE_FD(d->image));
+		if (r < 0)
+			err_sys(err, r, "its descriptor");
+	}
+	return r < 0 ? err_prefix(err, r, "image") : r;
+}
+
+int images_launch(struct vm_config *c, struct launch *l, struct err *err)
+{
+	struct build b = { .launch = l };
+
+	for (size_t i = 0; i < c->n_disks; i++) {
+		struct config_disk *d = &c->disks[i];
+		int n = d->n_partitions ? add_composite(&b, d, err)
+					: add_image(&b, d, err);
+
+		if (n < 0)
+			return err_prefix(err, n, "disks[%zu]", i);
+		launch_arg(l, "--block");
+		if (launch_arg(l, "path=" FD_NAME ",ro=%s", n,
+			       d->writable ? "false" : "true") < 0)
+			return err_sys(err, -ENOMEM, "disks[%zu]", i);
+	}
+	return 0;
+}
