@@ -12,6 +12,9 @@ config=$dir/config.json
 # Nothing of the host's own service is touched.
 export XDG_RUNTIME_DIR=$dir/run
 mkdir -m 700 "$XDG_RUNTIME_DIR"
+# What a test that failed has left.
+trap 'xargs -r kill 2>/dev/null <"$dir/started"; wait; rm -rf "$dir"' EXIT
+touch "$dir/started"
 
 # configure PARAMS [MEMBERS]: of a VM named test with the guest hello.
 configure() {
@@ -34,10 +37,11 @@ start() {
 	local turns=200
 	rm -f "$dir/console"
 	# The shell ignores SIGINT for what it starts in the background.
-	env --default-signal=INT "$vm" run --console "$dir/console" "$@" "$config" >"$dir/out" 2>"$dir/err" </dev/null &
+	env --default-signal=INT "$vm" run --console "$dir/console" "$@" "$config" >"$dir/run.out" 2>"$dir/run.err" </dev/null &
 	pid=$!
+	echo $pid >>"$dir/started"
 	until grep -aqs '^hello\|^ready\|^PASS' "$dir/console"; do
-		[ $((turns -= 1)) -gt 0 ] || { echo 'the guest does not start' && cat "$dir/err" && return 1; }
+		[ $((turns -= 1)) -gt 0 ] || { echo 'the guest does not start' && cat "$dir/run.err" && return 1; }
 		sleep 0.05
 	done
 }
@@ -47,8 +51,8 @@ over() {
 	local got=0
 	ended "$pid" 20 || return
 	wait "$pid" || got=$?
-	[ $got = "$1" ] || { echo "exit status $got" && cat "$dir/err" && return 1; }
-	says "$2" "$dir/err"
+	[ $got = "$1" ] || { echo "exit status $got" && cat "$dir/run.err" && return 1; }
+	says "$2" "$dir/run.err"
 }
 
 # vms FILTER: what jq makes of the list.
@@ -163,7 +167,7 @@ json_events() {
 }
 joined() {
 	configure end=echo '"console_input_device": "ttyS0"'
-	"$vm" run --console "$dir/console" --console-in /dev/null "$config" >"$dir/out" 2>"$dir/err" &
+	"$vm" run --console "$dir/console" --console-in /dev/null "$config" >"$dir/run.out" 2>"$dir/run.err" &
 	pid=$!
 	local turns=200
 	until grep -aqs '^echo' "$dir/console" || [ $((turns -= 1)) = 0 ]; do sleep 0.05; done
@@ -172,11 +176,13 @@ joined() {
 	says '^hello' "$dir/joined" && says '^typed here' "$dir/joined" && says '^typed here' "$dir/console"
 }
 
-# at_terminal COMMAND: run at one; what is written to descriptor 7 is typed there.
+# at_terminal COMMAND...: run at one, with its process in $dir/pid; what is written to
+# descriptor 7 is typed there.
 at_terminal() {
-	rm -f "$dir/typed" && mkfifo "$dir/typed" || return
-	socat - "SYSTEM:$1; echo status \$?; stty,pty,setsid,ctty,stderr" \
-		<"$dir/typed" >"$dir/terminal" 2>&1 &
+	rm -f "$dir/typed" "$dir/pid" && mkfifo "$dir/typed" || return
+	# shellcheck disable=SC2016 # for the shell at the terminal
+	printf '(echo $BASHPID >%s; exec %s); echo status $?; stty\n' "$dir/pid" "$*" >"$dir/script"
+	socat - "SYSTEM:bash $dir/script,pty,setsid,ctty,stderr" <"$dir/typed" >"$dir/terminal" 2>&1 &
 	terminal=$!
 	exec 7>"$dir/typed"
 }
@@ -196,18 +202,18 @@ as_before() {
 
 escaped() {
 	configure end=echo '"console_input_device": "ttyS0"'
-	at_terminal "$vm run $config" && seen 'Ctrl-A x ends the VM' && seen '^echo' &&
+	at_terminal "$vm" run "$config" && seen 'Ctrl-A x ends the VM' && seen '^echo' &&
 		printf 'typed\001\001\003\n' >&7 && seen $'^typed\001\003' && printf '\001x' >&7 &&
 		seen '^VM ended: killed' && as_before 0
 }
 console_left() {
 	configure end=echo '"console_input_device": "ttyS0"' && start --console-in /dev/null || return
-	at_terminal "$vm console test" && seen '^hello' && printf 'typed\n' >&7 && seen '^typed' &&
+	at_terminal "$vm" console test && seen '^hello' && printf 'typed\n' >&7 && seen '^typed' &&
 		printf '\001x' >&7 && as_before 0 && vms '.[0].name' && does 0 '' stop test && over 0 killed
 }
 terminal_after_sigterm() {
-	configure end=halt && at_terminal "$vm run $config" && seen '^hello' &&
-		pkill -TERM -P "$(pgrep -P "$terminal")" -x vm && seen '^VM ended: killed' && as_before 0
+	configure end=halt && at_terminal "$vm" run "$config" && seen '^hello' &&
+		kill -TERM "$(cat "$dir/pid")" && seen '^VM ended: killed' && as_before 0
 }
 
 # --- what there is, and what is done to it -------------------------------------------------
@@ -215,11 +221,11 @@ terminal_after_sigterm() {
 lists() {
 	configure end=halt '"cpu_count": 2' && start -m 64 --name "it's a name" || return
 	vms '.[0] | .name == "it'"'"'s a name" and .cpus == 2 and .memory == 67108864 and .cid >= 2048 and
-		.state == "started" and .uid == '"$(id -u)"' and .pid > 1' >"$dir/jq" || { "$vm" list --json; return 1; }
+		.state == "starting" and .uid == '"$(id -u)"' and .pid > 1' >"$dir/jq" || { "$vm" list --json; return 1; }
 	does 0 "^ *CID +NAME +STATE +CPUS +MEM +UID +PID" list &&
-		says "^ *20[0-9][0-9] +it's a name +started +2 +64M +$(id -u) +[0-9]+$" &&
-		does 0 "^name: it's a name" info "it's a name" && says '^state: started' &&
-		does 0 '"state": "started"' info --json "$(vms '.[0].cid')" && does 0 '' stop "$(vms '.[0].cid')" &&
+		says "^ *20[0-9][0-9] +it's a name +starting +2 +64M +$(id -u) +[0-9]+$" &&
+		does 0 "^name: it's a name" info "it's a name" && says '^state: starting' &&
+		does 0 '"state": "starting"' info --json "$(vms '.[0].cid')" && does 0 '' stop "$(vms '.[0].cid')" &&
 		over 0 killed
 }
 nothing_listed() { [ "$("$vm" list --json)" = '[]' ] && [ "$("$vm" list | wc -l)" = 1 ]; }
