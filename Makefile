@@ -349,9 +349,13 @@ $(SERVICE_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(SERVICE_ARCHI
 
 # --- the rest --------------------------------------------------------------
 
-install: all install-libavf $(BUILD)/vmm.1
-	install -D -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
-	install -D -m 644 $(BUILD)/vmm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmm.1
+MANUALS := $(wildcard vmm/*.scd service/*/*.scd)
+manual = $(BUILD)/$(notdir $(basename $(1)))
+install: all install-libavf $(foreach m,$(MANUALS),$(call manual,$m))
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/vmm $(SERVICE_PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	$(foreach m,$(MANUALS),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(basename $m))) $(call manual,$m) &&) :
+	install -D -m 644 service/vm/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vm
 install-libavf: libavf $(BUILD)/libavf.3
 	install -d $(DESTDIR)$(PREFIX)/include/android $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 service/libavf/include/android/virtualization.h $(DESTDIR)$(PREFIX)/include/android
@@ -360,9 +364,8 @@ install-libavf: libavf $(BUILD)/libavf.3
 	ln -sf libavf.so.0 $(DESTDIR)$(PREFIX)/lib/libavf.so
 	install -m 644 $(BUILD)/libavf.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -D -m 644 $(BUILD)/libavf.3 $(DESTDIR)$(PREFIX)/share/man/man3/libavf.3
-$(BUILD)/libavf.3: service/libavf/libavf.3.scd | $(BUILD)/setup
-	$(Q)scdoc <$< >$@
-$(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
+$(foreach m,$(MANUALS),$(eval $(call manual,$m): $m))
+$(foreach m,$(MANUALS),$(call manual,$m)): | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
 
 C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
