@@ -5,11 +5,13 @@
  * ignored. It raises no interrupts, so alarms never come. The time is computed here
  * because libc's would open time zone files.
  */
-#include "devices/list.h"
+#include "devices/rtc.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "base/bytes.h"
 
 #define BASE 0x70
 #define NUM_PORTS 2
@@ -27,7 +29,19 @@ enum {
 	REG_C = 12,
 	REG_D = 13,
 	REG_CENTURY = 0x32, /* the FADT says so too */
+	/* What a PC's firmware finds: IBM's, and from 0x34 on that of QEMU's machines.
+	 */
+	REG_BASE_KIB = 0x15,
+	REG_EXTENDED_KIB = 0x17,
+	REG_EXTENDED_KIB_TESTED = 0x30,
+	REG_ABOVE_16_MIB = 0x34, /* in units of 64 KiB, as is the next */
+	REG_ABOVE_4_GIB = 0x5b, /* three bytes */
+	REG_MORE_CPUS = 0x5f, /* than one */
 };
+
+#define BASE_KIB 640
+#define KIB 1024u
+#define MIB (1024u * KIB)
 
 /* Update-in-progress, bit 7, is never set: see refresh(). */
 #define A_WRITABLE 0x7f
@@ -196,17 +210,41 @@ static void rtc_free(struct device *dev)
 	free(dev);
 }
 
+/* How many units fit behind @start in a memory of @size; at most @max. */
+static uint32_t units(uint64_t size, uint64_t start, uint64_t unit, uint32_t max)
+{
+	uint64_t n = size > start ? (size - start) / unit : 0;
+
+	return n < max ? (uint32_t)n : max;
+}
+
+static void tell_firmware(struct rtc *rtc, const struct rtc_cfg *c)
+{
+	uint32_t extended = units(c->low_mem, MIB, KIB, UINT16_MAX);
+	uint32_t high = units(c->high_mem, 0, 64 * KIB, 0xffffff);
+
+	le16_put(&rtc->ram[REG_BASE_KIB], BASE_KIB);
+	le16_put(&rtc->ram[REG_EXTENDED_KIB], (uint16_t)extended);
+	le16_put(&rtc->ram[REG_EXTENDED_KIB_TESTED], (uint16_t)extended);
+	le16_put(&rtc->ram[REG_ABOVE_16_MIB],
+		 (uint16_t)units(c->low_mem, 16 * MIB, 64 * KIB, UINT16_MAX));
+	le16_put(&rtc->ram[REG_ABOVE_4_GIB], (uint16_t)high);
+	rtc->ram[REG_ABOVE_4_GIB + 2] = (uint8_t)(high >> 16);
+	rtc->ram[REG_MORE_CPUS] = (uint8_t)(c->n_cpus - 1);
+}
+
 static int rtc_create(const void *cfg, const struct dev_host *host,
 		      struct device **ret_dev, struct err *err)
 {
 	struct rtc *rtc = calloc(1, sizeof(*rtc));
 	int r;
 
-	(void)cfg;
 	if (!rtc)
 		return err_sys(err, -ENOMEM, "%s", host->name);
 	device_init(&rtc->dev, &rtc_class, host);
 	rtc_reset(&rtc->dev);
+	if (cfg)
+		tell_firmware(rtc, cfg);
 	r = host->ops->map(host->ctx, &rtc->dev, 0, DEV_PIO, BASE, NUM_PORTS);
 	if (r < 0) {
 		free(rtc);

@@ -1,5 +1,5 @@
 /* devices/rtc.c, with a clock of our own */
-#include "devices/list.h"
+#include "devices/rtc.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -168,6 +168,57 @@ static void other_bytes_are_memory(void **state)
 	assert_int_equal(get(0x0f), 0x77);
 }
 
+static uint32_t get16(unsigned reg)
+{
+	return get(reg) | (uint32_t)get(reg + 1) << 8;
+}
+
+/* Another one, for firmware. */
+static void renew(uint64_t low_mem, uint64_t high_mem, unsigned n_cpus)
+{
+	const struct rtc_cfg cfg = { low_mem, high_mem, n_cpus };
+
+	teardown(NULL);
+	fake_host_init(&f, "rtc", 0);
+	assert_int_equal(rtc_class.create(&cfg, &f.host, &rtc, NULL), 0);
+}
+
+static void memory_and_cpus_are_told_to_firmware_only(void **state)
+{
+	(void)state;
+	for (unsigned reg = 0x0e; reg < 0x80; reg++)
+		if (reg != 0x32)
+			assert_int_equal(get(reg), 0);
+
+	renew(40 << 20, 0, 1);
+	assert_int_equal(get16(0x15), 640);
+	assert_int_equal(get16(0x17), 39 << 10);
+	assert_int_equal(get16(0x30), 39 << 10);
+	assert_int_equal(get16(0x34), 24 << 4);
+	assert_int_equal(get16(0x5b), 0);
+	assert_int_equal(get(0x5d), 0);
+	assert_int_equal(get(0x5f), 0);
+	rtc_class.reset(rtc);
+	assert_int_equal(get16(0x34), 24 << 4);
+
+	renew(0xd0000000, 0x1234560000, 64);
+	assert_int_equal(get16(0x30), 0xffff);
+	assert_int_equal(get16(0x34), 0xcf00);
+	assert_int_equal(get16(0x5b), 0x3456);
+	assert_int_equal(get(0x5d), 0x12);
+	assert_int_equal(get(0x5f), 63);
+}
+
+static void sizes_that_no_register_holds_are_cut(void **state)
+{
+	(void)state;
+	renew(1 << 20, 1ull << 50, 1);
+	assert_int_equal(get16(0x30), 0);
+	assert_int_equal(get16(0x34), 0);
+	assert_int_equal(get16(0x5b), 0xffff);
+	assert_int_equal(get(0x5d), 0xff);
+}
+
 #define RTC_TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -180,6 +231,8 @@ int main(void)
 		RTC_TEST(old_readings_are_renewed),
 		RTC_TEST(set_bit_stops_the_clock),
 		RTC_TEST(other_bytes_are_memory),
+		RTC_TEST(memory_and_cpus_are_told_to_firmware_only),
+		RTC_TEST(sizes_that_no_register_holds_are_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
