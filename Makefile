@@ -121,14 +121,14 @@ $(BUILD)/vmm: $(call obj,vmm/main.c) $(ARCHIVES)
 
 # --- generated -------------------------------------------------------------
 
-# The DSDT, compiled by ACPICA; its C output holds a time stamp, so od makes ours.
-$(BUILD)/gen/dsdt.h: boot/x86_64/dsdt.asl | $(BUILD)/setup
-	$(call say,IASL,$<)
+# The DSDTs, compiled by ACPICA; its C output holds a time stamp, so od makes ours.
+$(BUILD)/gen/dsdt_pc.h: IASL_FLAGS = -D PC
+$(BUILD)/gen/dsdt.h $(BUILD)/gen/dsdt_pc.h: %.h: boot/x86_64/dsdt.asl | $(BUILD)/setup
+	$(call say,IASL,$@)
 	@mkdir -p $(@D)
-	$(Q)iasl -we -p $(BUILD)/gen/dsdt $< >$(BUILD)/gen/iasl.log || \
-		{ cat $(BUILD)/gen/iasl.log; false; }
-	$(Q)od -An -v -tx1 $(BUILD)/gen/dsdt.aml | sed 's/ \(..\)/0x\1,/g' >$@
-$(BUILD)/obj/boot/x86_64/acpi.o: $(BUILD)/gen/dsdt.h
+	$(Q)iasl -we $(IASL_FLAGS) -p $* $< >$*.log || { cat $*.log; false; }
+	$(Q)od -An -v -tx1 $*.aml | sed 's/ \(..\)/0x\1,/g' >$@
+$(BUILD)/obj/boot/x86_64/acpi.o: $(BUILD)/gen/dsdt.h $(BUILD)/gen/dsdt_pc.h
 
 # Seccomp filters are compiled here, by libseccomp, and are mere tables at run time.
 $(BUILD)/gen/seccomp-gen: vmm/seccomp_gen.c vmm/seccomp_rules.h $(BUILD)/flags | $(BUILD)/setup
@@ -260,7 +260,7 @@ $(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
 
 C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
-GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h $(BUILD)/gen/bearssl
+GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h $(BUILD)/gen/dsdt_pc.h $(BUILD)/gen/bearssl
 format:
 	@tests/setup lint
 	clang-format -i $(C_FILES)
