@@ -58,6 +58,7 @@ struct config {
 	uint64_t timeout; /* seconds; 0: none */
 	bool suspended, disable_sandbox, require_sandbox;
 	bool host_cpu_topology, boost_uclamp, core_scheduling;
+	bool firmware_compat; /* a PC for firmware */
 	char *gdb, *dump_on_panic;
 
 	/* In the order of config_classes, then of the command line. */

@@ -63,6 +63,7 @@ RULE_EQ(V, ioctl, 1, KVM_RUN)
 RULE_EQ(M | V, ioctl, 1, KVM_GET_REGS) /* the report of a crash */
 RULE_EQ(M | V, ioctl, 1, KVM_GET_SREGS)
 RULE_EQ(M | V | W, ioctl, 1, KVM_SIGNAL_MSI)
+RULE_EQ(M | V | W, ioctl, 1, KVM_IRQ_LINE) /* --firmware-compat */
 RULE_EQ(M | V, ioctl, 1, KVM_IRQFD)
 RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
 RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)
