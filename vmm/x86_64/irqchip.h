@@ -1,7 +1,8 @@
 /*
  * A PC's interrupt controllers, all of them in KVM: two PICs, the I/O APIC, and with
  * them the PIT, for firmware and what it boots. GSIs 0 to 15 reach both kinds at the
- * input of that number, the others the I/O APIC.
+ * input of that number, the others the I/O APIC. These are PCI's; for guests that know
+ * of no ACPI they drive IRQ 10 or 11, too, where firmware says that they are.
  */
 #pragma once
 
