@@ -1,6 +1,6 @@
 /*
- * What PC firmware reads from the CMOS memory beside the clock. Without it the memory
- * is empty, since nothing else looks there.
+ * What PC firmware reads from the CMOS memory beside the clock. With it the clock has
+ * its interrupt, too, by which firmware waits; without it the memory is empty.
  */
 #pragma once
 

@@ -118,13 +118,16 @@ DefinitionBlock ("", "DSDT", 2, "VMM", "VMM", 1)
 			})
 		}
 
-		/* Without an interrupt: it has no alarm, and keeps time only. */
+		/* Without an interrupt it has no alarm, and keeps time only. */
 		Device (RTC)
 		{
 			Name (_HID, EisaId ("PNP0B00"))
 			Name (_CRS, ResourceTemplate ()
 			{
 				IO (Decode16, 0x0070, 0x0070, 1, 2)
+#ifdef PC
+				IRQNoFlags () { 8 }
+#endif
 			})
 		}
 	}

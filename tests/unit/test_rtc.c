@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <cmocka.h>
 
@@ -13,12 +15,32 @@
 static struct fake_host f;
 static struct device *rtc;
 static time_t now;
+static long now_ns;
+static int timer = -1; /* the device's, while it has one */
+static struct itimerspec timer_set;
 
-/* In place of libc's. */
+/* In place of libc's: a test says what time it is, and when the timer expires. */
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
 	(void)id;
-	*ts = (struct timespec){ .tv_sec = now };
+	*ts = (struct timespec){ now, now_ns };
+	return 0;
+}
+
+int timerfd_create(clockid_t id, int flags)
+{
+	(void)id;
+	assert_int_equal(flags, TFD_CLOEXEC | TFD_NONBLOCK);
+	return timer = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+int timerfd_settime(int fd, int flags, const struct itimerspec *new,
+		    struct itimerspec *old)
+{
+	assert_int_equal(fd, timer);
+	assert_int_equal(flags, 0);
+	assert_null(old);
+	timer_set = *new;
 	return 0;
 }
 
@@ -38,6 +60,7 @@ static int setup(void **state)
 {
 	(void)state;
 	now = 1709210096; /* 2024-02-29 12:34:56, a Thursday */
+	now_ns = 0;
 	fake_host_init(&f, "rtc", 0);
 	return rtc_class.create(NULL, &f.host, &rtc, NULL);
 }
@@ -46,6 +69,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	rtc_class.free(rtc);
+	timer = -1;
 	fake_host_free(&f);
 	return 0;
 }
@@ -219,6 +243,116 @@ static void sizes_that_no_register_holds_are_cut(void **state)
 	assert_int_equal(get(0x5d), 0xff);
 }
 
+static void expire(void)
+{
+	assert_int_equal(eventfd_write(timer, 1), 0);
+	fake_run(&f);
+}
+
+/* What the timer was set to, in nanoseconds. */
+static int64_t set_to(struct timespec t)
+{
+	return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+static void no_timer_runs_unless_asked(void **state)
+{
+	(void)state;
+	put(0x0b, 0x72);
+	assert_int_equal(timer, -1);
+	assert_int_equal(get(0x0c), 0);
+	renew(1 << 20, 0, 1);
+	assert_int_equal(set_to(timer_set.it_value), 0);
+	put(0x0b, 0x42);
+	put(0x0a, 0x20); /* no rate */
+	assert_int_equal(set_to(timer_set.it_value), 0);
+}
+
+static void periodic_interrupts_come_at_their_rate(void **state)
+{
+	static const struct {
+		uint8_t rate;
+		int64_t ns;
+	} cases[] = { { 1, 3906250 },
+		      { 2, 7812500 },
+		      { 3, 122070 },
+		      { 6, 976562 },
+		      { 15, 500000000 } };
+
+	(void)state;
+	renew(1 << 20, 0, 1);
+	put(0x0b, 0x42);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put(0x0a, 0x20 | cases[i].rate);
+		assert_int_equal(set_to(timer_set.it_value), cases[i].ns);
+		assert_int_equal(set_to(timer_set.it_interval), cases[i].ns);
+	}
+	/* The wire rises once, until the cause is read. */
+	expire();
+	expire();
+	assert_true(f.level[8]);
+	assert_int_equal(f.rises[8], 1);
+	assert_int_equal(get(0x0c), 0xc0);
+	assert_false(f.level[8]);
+	assert_int_equal(get(0x0c), 0);
+	expire();
+	assert_int_equal(f.rises[8], 2);
+	/* Disabled, the cause stays and the wire falls. */
+	put(0x0b, 0x02);
+	assert_false(f.level[8]);
+	assert_int_equal(get(0x0c), 0x40);
+	assert_int_equal(set_to(timer_set.it_value), 0);
+}
+
+static void updates_interrupt_once_a_second(void **state)
+{
+	(void)state;
+	renew(1 << 20, 0, 1);
+	now_ns = 300000000;
+	put(0x0b, 0x12);
+	assert_int_equal(set_to(timer_set.it_value), 700000000);
+	assert_int_equal(set_to(timer_set.it_interval), 0);
+	expire(); /* too early */
+	assert_false(f.level[8]);
+	now++;
+	now_ns = 1000;
+	expire();
+	assert_true(f.level[8]);
+	assert_int_equal(set_to(timer_set.it_value), 999999000);
+	assert_int_equal(get(0x0c) & 0x90, 0x90);
+	/* A clock that is stopped has none. */
+	put(0x0b, 0x92);
+	now++;
+	expire();
+	assert_false(f.level[8]);
+}
+
+static void alarms_ring_when_all_three_match(void **state)
+{
+	(void)state;
+	renew(1 << 20, 0, 1);
+	put(1, 0x58);
+	put(3, 0x34);
+	put(5, 0xff); /* any hour */
+	put(0x0b, 0x22);
+	now++;
+	expire();
+	assert_false(f.level[8]);
+	now++;
+	expire();
+	assert_true(f.level[8]);
+	assert_int_equal(get(0x0c), 0xb0);
+	now += 60;
+	expire();
+	assert_false(f.level[8]);
+	now += 3600 - 60;
+	expire();
+	assert_true(f.level[8]);
+	rtc_class.reset(rtc);
+	assert_false(f.level[8]);
+	assert_int_equal(set_to(timer_set.it_value), 0);
+}
+
 #define RTC_TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -233,6 +367,10 @@ int main(void)
 		RTC_TEST(other_bytes_are_memory),
 		RTC_TEST(memory_and_cpus_are_told_to_firmware_only),
 		RTC_TEST(sizes_that_no_register_holds_are_cut),
+		RTC_TEST(no_timer_runs_unless_asked),
+		RTC_TEST(periodic_interrupts_come_at_their_rate),
+		RTC_TEST(updates_interrupt_once_a_second),
+		RTC_TEST(alarms_ring_when_all_three_match),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
