@@ -160,9 +160,10 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 test-programs: $(UNITS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock signed)
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock signed pc-disk)
 MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button evdev ext4 pvpanic-pci
 MODULES_standard := i6300esb
+MODULES_pc := virtio_pci virtio_blk
 MODULES_vsock := virtio_pci vmw_vsock_virtio_transport
 FILES_vsock := vsock=$(BUILD)/lab/vsock-agent:755
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
@@ -188,6 +189,11 @@ $(BUILD)/lab/signed: tests/lab/signed $(BUILD)/lab/cloud $(BUILD)/vmm
 	@tests/setup test
 	$(call say,GUEST,$@)
 	$(Q)$< $@
+# A disk as PCs boot it.
+$(BUILD)/lab/pc-disk: tests/lab/pc_disk $(BUILD)/lab/pc
+	@tests/setup test
+	$(call say,GUEST,$@)
+	$(Q)$< $@ $(BUILD)/lab/pc
 # The kernel's own programs; without one, its test is skipped and tells why.
 $(BUILD)/lab/vsock_test $(BUILD)/lab/bootconfig: $(BUILD)/lab/%: guest/linux/% | $(BUILD)/setup
 	$(call say,GUEST,$@)
