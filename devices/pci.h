@@ -16,8 +16,7 @@
 
 #define PCI_WINDOW_BASE 0xd0000000u
 #define PCI_WINDOW_END 0xf4000000u
-#define PCI_PC_WINDOW_END 0xfec00000u /* a PC's firmware assigns from here downwards \
-				       */
+#define PCI_PC_WINDOW_END 0xfec00000u /* where a PC's I/O APIC is */
 #define PCI_ECAM_BASE 0xf4000000u /* bus 0 only: 1 MiB */
 #define PCI_ECAM_SIZE 0x100000u
 #define PCI_MAX_SLOTS 32

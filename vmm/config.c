@@ -461,6 +461,10 @@ static int finish_options(const struct parser *p, struct err *err)
 		return err_set(err, -EINVAL, "--bios-key: needs --bios");
 	if (cfg->firmware_compat && !cfg->bios)
 		return err_set(err, -EINVAL, "--firmware-compat: needs --bios");
+	if (cfg->firmware_compat && (cfg->bios_key.path || cfg->bios_key.unlocked))
+		return err_set(err, -EINVAL,
+			       "--firmware-compat: contradicts --bios-key, since PC"
+			       " firmware verifies nothing");
 	if (cfg->firmware_compat && cfg->params.n)
 		return err_set(err, -EINVAL,
 			       "--firmware-compat: contradicts --params, which PC"

@@ -460,7 +460,8 @@ int machine_load(struct machine *m, struct err *err)
 		r = arch_vm_init(h->arch, &h->mem, boot.n_cpus, err);
 	if (r == 0 && m->bios.fd >= 0)
 		r = boot_rom_load(&m->bios, &m->rom, err);
-	if (r == 0 && m->bios.fd >= 0)
+	/* Its page would lie where a PC's BARs may be. */
+	if (r == 0 && m->bios.fd >= 0 && !m->cfg->firmware_compat)
 		r = boot_trust_load(&m->trust, &m->key, err);
 	/* Memory before vCPUs, and both before any ioeventfd: see design notes. */
 	if (r == 0)

@@ -15,10 +15,8 @@ struct acpi_area {
 	uint8_t *base;
 	uint64_t addr, size; /* in the guest */
 	uint64_t used;
-	bool pc; /* there are a PIC and a PIT, and BARs where a PC's firmware puts them
-		  */
-	/* Offsets into the area: fields with addresses in it, tables with a checksum.
-	 */
+	bool pc; /* with a PIC, and BARs where a PC's firmware puts them */
+	/* Offsets: of fields with addresses in the area, of tables with checksums. */
 	size_t n_pointers, n_tables;
 	struct acpi_pointer {
 		uint32_t at;

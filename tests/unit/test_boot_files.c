@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "boot/x86_64/layout.h"
 #include "boot/x86_64/loader.h"
+#include "devices/pci.h"
 
 #define COMMAND 128
 #define NAME 56
@@ -165,6 +166,7 @@ static void dsdt_has_the_window_where_firmware_puts_bars(void **state)
 	uint8_t window[16];
 
 	(void)state;
+	assert_int_equal(LAYOUT_PC_WINDOW_END, PCI_PC_WINDOW_END);
 	le32_put(window, first);
 	le32_put(window + 4, LAYOUT_PC_WINDOW_END - 1);
 	le32_put(window + 8, 0);

@@ -322,6 +322,8 @@ static void a_pc_is_for_firmware_only(void **state)
 	assert_says("--firmware-compat: contradicts --params");
 	assert_int_equal(parse("--bios b --firmware-compat --root d"), -EINVAL);
 	assert_says("--block: root contradicts --firmware-compat");
+	assert_int_equal(parse("--bios b --firmware-compat --bios-key k"), -EINVAL);
+	assert_says("--firmware-compat: contradicts --bios-key");
 }
 
 static void escape_keys_are_control_characters(void **state)
