@@ -41,7 +41,7 @@ HARDEN := -fstack-protector-strong -fstack-clash-protection -fno-strict-aliasing
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer -DSANITIZED=1)
 CFLAGS ?= -O2 -g
-ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -I$(BUILD)/gen -pthread $(WARN) $(HARDEN) $(SANFLAGS) $(CFLAGS)
+ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -I$(BUILD)/gen -Iservice/libavf/include -pthread $(WARN) $(HARDEN) $(SANFLAGS) $(CFLAGS)
 # Static, so that vmm needs no library but libc at run time.
 STATIC_LIBS := -l:liburing.a -l:libjansson.a
 ALL_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(SANFLAGS) $(LDFLAGS)
@@ -75,12 +75,12 @@ BENCHES := $(BUILD)/bench/preload.so \
 	$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %/preload.c,$(BENCH_SRC)))
 
 
-.PHONY: all services help run test test-unit test-vm test-lab test-programs bench fuzz soak install \
+.PHONY: all services libavf help run test test-unit test-vm test-lab test-programs bench fuzz soak install \
 	format lint lint-format lint-arrows clean guests bench-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(BUILD)/vmm services
+all: $(BUILD)/vmm services libavf
 services: $(SERVICE_PROGRAMS)
 
 help:
@@ -137,7 +137,46 @@ $(SERVICE_PROGRAMS): $(BUILD)/%: $(BUILD)/obj/service/%/main.o
 $(BUILD)/virtmgr: $(call service_lib,virtmgr) $(call service_lib,client) $(BUILD)/obj/vmm/control_proto.o $(SERVICE_SHARED)
 $(BUILD)/virtualizationservice: $(call service_lib,virtualizationservice) $(SERVICE_SHARED)
 $(BUILD)/vm: $(call service_lib,vm) $(call service_lib,client) $(SERVICE_SHARED)
-$(BUILD)/obj/service/common/paths.o: EXTRA_CFLAGS = -DBINDIR='"$(PREFIX)/bin"'
+PATHS := $(BUILD)/obj/service/common/paths.o $(BUILD)/obj/pic/service/common/paths.o
+$(PATHS): EXTRA_CFLAGS = -DBINDIR='"$(PREFIX)/bin"'
+$(PATHS): $(BUILD)/prefix
+$(BUILD)/prefix: FORCE
+	@echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' >$@
+
+# The C library: a second set of objects, one of which is the whole of the static library,
+# so that only names of the API can clash with its users'.
+AVF := $(BUILD)/libavf.so $(BUILD)/libavf.so.0 $(BUILD)/libavf.a $(BUILD)/libavf.pc
+AVF_EXAMPLES := $(patsubst service/libavf/examples/%.c,$(BUILD)/examples/%,$(wildcard service/libavf/examples/*.c))
+libavf: $(AVF) $(AVF_EXAMPLES)
+pic = $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(1))
+AVF_PARTS := $(call pic,$(service/client_SRC) $(service/common_SRC) $(disk_SRC) $(base_SRC))
+$(BUILD)/obj/pic/%.o: %.c $(BUILD)/flags | $(BUILD)/setup
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+$(BUILD)/lib/service/avf-parts.a: $(AVF_PARTS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+$(BUILD)/lib/service/avf.o: $(call pic,$(service/libavf_SRC)) $(BUILD)/lib/service/avf-parts.a
+	$(Q)ld -r -o $@ $^
+	$(Q)objcopy --localize-hidden $@
+$(BUILD)/libavf.a: $(BUILD)/lib/service/avf.o
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+# Sanitizers' run-time libraries are the program's.
+$(BUILD)/libavf.so.0: $(BUILD)/lib/service/avf.o service/libavf/libavf.map
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared $(filter-out -pie,$(ALL_LDFLAGS)) $(if $(SAN),,-Wl,-z,defs) -Wl,-soname,libavf.so.0 \
+		-Wl,--version-script=service/libavf/libavf.map -o $@ $< -lsystemd
+$(BUILD)/libavf.so: $(BUILD)/libavf.so.0
+	@ln -sf libavf.so.0 $@
+$(BUILD)/libavf.pc: service/libavf/libavf.pc.in $(BUILD)/prefix
+	$(Q)sed 's|@PREFIX@|$(PREFIX)|' $< >$@
+$(BUILD)/examples/%: service/libavf/examples/%.c $(BUILD)/libavf.so $(BUILD)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -L$(BUILD) -lavf -Wl,-rpath,'$$ORIGIN/..'
 
 # --- generated -------------------------------------------------------------
 
@@ -171,7 +210,8 @@ $(BUILD)/gen/dbus/%.h: service/org.vmm.xml service/common/interface | $(BUILD)/s
 	$(call say,GEN,$@)
 	@mkdir -p $(@D)
 	$(Q)service/common/interface $< $* names >$@
-$(foreach r,$(SERVICE_ROOMS),$(call obj,$(wildcard service/$(r)/*.c))): | $(INTERFACE_HEADERS)
+$(foreach r,$(SERVICE_ROOMS),$(call obj,$(wildcard service/$(r)/*.c))) \
+	$(AVF_PARTS) $(call pic,$(service/libavf_SRC)): | $(INTERFACE_HEADERS)
 
 # --- running and testing ---------------------------------------------------
 
@@ -301,12 +341,23 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(wildcard tests/unit/fa
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(STATIC_LIBS)
+SERVICE_FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(shell grep -l '^#include "service/' $(FUZZ_SRC)))
+$(SERVICE_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(SERVICE_ARCHIVES)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(SERVICE_LIBS)
 
 # --- the rest --------------------------------------------------------------
 
 install: all $(BUILD)/vmm.1
 	install -D -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
 	install -D -m 644 $(BUILD)/vmm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmm.1
+	install -d $(DESTDIR)$(PREFIX)/include/android $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 service/libavf/include/android/virtualization.h $(DESTDIR)$(PREFIX)/include/android
+	install -m 644 service/libavf/include/vmm/avf.h $(DESTDIR)$(PREFIX)/include/vmm
+	install -m 644 $(BUILD)/libavf.a $(BUILD)/libavf.so.0 $(DESTDIR)$(PREFIX)/lib
+	ln -sf libavf.so.0 $(DESTDIR)$(PREFIX)/lib/libavf.so
+	install -m 644 $(BUILD)/libavf.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
 $(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
 

@@ -1,6 +1,6 @@
 /*
- * Little-endian fields in byte buffers that need not be aligned, and the range
- * check that every parser needs. Overflow-safe arithmetic is the compiler's
+ * Little-endian fields in byte buffers that need not be aligned, and the checks
+ * that every parser needs. Overflow-safe arithmetic is the compiler's
  * __builtin_{add,sub,mul}_overflow.
  */
 #pragma once
@@ -47,4 +47,16 @@ static inline uint64_t align_up(uint64_t v, uint64_t align)
 static inline uint64_t align_down(uint64_t v, uint64_t align)
 {
 	return v & ~(align - 1);
+}
+
+/* The value of a hexadecimal digit, or -1. */
+static inline int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
 }

@@ -6,21 +6,12 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/bytes.h"
+
 /* Where each byte of the text is stored. */
 static const uint8_t place[16] = {
 	3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15
 };
-
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
 
 /* Whether a hyphen stands before byte @i of the text. */
 static bool hyphen_before(unsigned i)
@@ -38,8 +29,8 @@ int guid_parse(const char *text, struct guid *ret_guid)
 
 		if (hyphens && hyphen_before(i) && *text++ != '-')
 			return -EINVAL;
-		high = digit(text[0]);
-		low = high < 0 ? -1 : digit(text[1]);
+		high = hex_digit(text[0]);
+		low = high < 0 ? -1 : hex_digit(text[1]);
 		if (low < 0)
 			return -EINVAL;
 		g.b[place[i]] = (uint8_t)(high << 4 | low);

@@ -17,7 +17,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "virtio/net_io.h"
-#include "virtio/tap.h"
+#include "base/tap.h"
 
 #define NET_ID 1
 #define NET_QUEUE_SIZE 256

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "virtio/tap.h"
+#include "base/tap.h"
 
 /* Packets, each way, before the other way and the loop's other watches have a turn. */
 #define BUDGET 64

@@ -5,18 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BETWEEN, INSIDE, FIRST_DIGIT, LAST_DIGIT };
+#include "base/bytes.h"
 
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
+enum { BETWEEN, INSIDE, FIRST_DIGIT, LAST_DIGIT };
 
 static void rx_start(struct gdb_rx *rx)
 {
@@ -50,7 +41,7 @@ static enum gdb_event rx_end(struct gdb_rx *rx, int last)
 
 enum gdb_event gdb_rx_byte(struct gdb_rx *rx, uint8_t byte)
 {
-	int value = digit((char)byte);
+	int value = hex_digit((char)byte);
 
 	/* Never within a packet, where it would be escaped: another one begins. */
 	if (byte == '$') {
@@ -143,10 +134,10 @@ bool gdb_number(const char **p, uint64_t *ret)
 	const char *s = *p;
 	uint64_t value = 0;
 
-	for (; digit(*s) >= 0; s++) {
+	for (; hex_digit(*s) >= 0; s++) {
 		if (s - *p == 16)
 			return false;
-		value = value << 4 | (uint64_t)digit(*s);
+		value = value << 4 | (uint64_t)hex_digit(*s);
 	}
 	if (s == *p)
 		return false;
@@ -160,8 +151,8 @@ bool gdb_bytes(const char **p, void *buf, size_t len)
 	unsigned char *to = buf;
 
 	for (size_t i = 0; i < len; i++, *p += 2) {
-		int high = digit((*p)[0]);
-		int low = high < 0 ? -1 : digit((*p)[1]);
+		int high = hex_digit((*p)[0]);
+		int low = high < 0 ? -1 : hex_digit((*p)[1]);
 
 		if (low < 0)
 			return false;

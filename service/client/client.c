@@ -42,7 +42,7 @@ int client_open(int fd, sd_bus **ret_bus, struct err *err)
 	else
 		r = sd_bus_start(bus);
 	if (r < 0)
-		return err_sys(err, r, "a connection");
+		return bus_error_get(NULL, r, err);
 	*ret_bus = TAKE_PTR(bus);
 	return 0;
 }
@@ -81,7 +81,7 @@ static int spawn(const char *program, int rpc, int ready, pid_t *ret_pid,
 	char *argv[] = { arg0, arg1, arg2, arg3, arg4, arg5, NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
-	sigset_t none;
+	sigset_t none, all;
 	int r;
 
 	r = posix_spawn_file_actions_init(&actions);
@@ -92,9 +92,13 @@ static int spawn(const char *program, int rpc, int ready, pid_t *ret_pid,
 		posix_spawn_file_actions_destroy(&actions);
 		return err_sys(err, -r, "%s", program);
 	}
+	/* What this program blocks or ignores is no business of the manager, who has to
+	 * learn of its own children. */
 	sigemptyset(&none);
+	sigfillset(&all);
 	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setsigdefault(&attr, &all);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	/* Both are above 4 already, see client_spawn(). */
 	r = posix_spawn_file_actions_adddup2(&actions, rpc, 3);
 	if (r == 0)
@@ -282,7 +286,7 @@ int client_create_vm(struct client *c, const struct vm_config *config, int *ret_
 	uint32_t cid;
 	int r = 0;
 
-	if (n > MESSAGE_MAX_FDS) {
+	if (n + CONFIG_MAX_STREAMS > MESSAGE_MAX_FDS) {
 		AUTO_FREE int *fds = calloc(n, sizeof(*fds));
 
 		if (!fds)

@@ -9,6 +9,9 @@
 
 #include "base/cleanup.h"
 
+/* Messages served at a time, so that one peer does not keep the others waiting. */
+#define TURN 64
+
 struct peer {
 	const struct peer_ops *ops;
 	void *userdata;
@@ -17,6 +20,7 @@ struct peer {
 	sd_event *event;
 	sd_event_source *io, *timer;
 	bool gone; /* told, or not to be told any more */
+	bool more; /* there may be something left to serve */
 	bool busy; /* in sd_bus_process(): what frees the peer leaves it to that */
 	bool freed;
 };
@@ -110,24 +114,33 @@ static int start_bus(struct peer *p)
 	return r;
 }
 
-/* sd-bus keeps what it has read and not looked at, so it is run until nothing is left.
+/* It takes what it asks for, and not the answers. */
+static bool is_choked(const struct peer *p)
+{
+	uint64_t queued = 0;
+
+	return sd_bus_get_n_queued_write(p->bus, &queued) >= 0 &&
+	       queued > PEER_MAX_QUEUED;
+}
+
+/*
+ * sd-bus keeps what it has read and not looked at, and does not tell: so it is run
+ * until it says that nothing is left, if need be in several turns.
  */
 static void serve(struct peer *p)
 {
-	uint64_t queued = 0;
-	int r;
+	int turns = 0, r;
 
 	p->busy = true;
-	do {
+	do
 		r = sd_bus_process(p->bus, NULL);
-		if (r >= 0 && sd_bus_get_n_queued_write(p->bus, &queued) >= 0 &&
-		    queued > PEER_MAX_QUEUED)
-			r = -ENOBUFS;
-	} while (r > 0 && !p->freed && sd_bus_is_open(p->bus));
+	while (r > 0 && !p->freed && sd_bus_is_open(p->bus) && !is_choked(p) &&
+	       ++turns < TURN);
 	p->busy = false;
+	p->more = r > 0;
 	if (p->freed)
 		peer_destroy(p);
-	else if (r < 0 || !sd_bus_is_open(p->bus))
+	else if (r < 0 || !sd_bus_is_open(p->bus) || is_choked(p))
 		peer_gone(p);
 }
 
@@ -170,11 +183,15 @@ static int on_prepare(sd_event_source *source, void *arg)
 
 	if (!p->bus)
 		return 0;
+	if (is_choked(p)) {
+		peer_gone(p);
+		return 0;
+	}
 	events = sd_bus_get_events(p->bus);
 	if (events < 0)
 		events = EPOLLIN; /* it is closed: serve() finds that */
 	sd_event_source_set_io_events(source, (uint32_t)events);
-	if (sd_bus_get_timeout(p->bus, &until) < 0)
+	if (p->more || sd_bus_get_timeout(p->bus, &until) < 0)
 		until = 0;
 	if (until == UINT64_MAX)
 		return sd_event_source_set_enabled(p->timer, SD_EVENT_OFF);

@@ -72,6 +72,7 @@ enum {
 	CONFIG_NO_JSON = 1 << 0, /* not a key of the file: vm's options, or a program */
 	CONFIG_NEEDED = 1 << 1, /* in the file */
 	CONFIG_LAUNCHERS = 1 << 2, /* in the file it is as CONFIG_LAUNCHER */
+	CONFIG_STREAM = 1 << 3, /* a file that cannot be passed ahead of the message */
 };
 
 struct config_key {
@@ -105,13 +106,17 @@ typedef void vm_config_fault_fn(void *arg, const char *path, const char *sentenc
 unsigned vm_config_check(const struct vm_config *c, vm_config_fault_fn *fault,
 			 void *arg);
 
-/* The files that a message would carry, in its order; how many there are. */
+/*
+ * The files that may be passed ahead of a message, in its order; how many there are. It
+ * carries the others, CONFIG_MAX_STREAMS at most, in any case.
+ */
+#define CONFIG_MAX_STREAMS 4
 size_t vm_config_files(const struct vm_config *c, int *fds, size_t max);
 
 /*
  * Append @c as an a{sv}. @first_index -1: its files are h, of which a message carries
- * 253; else they were passed before, and are u, from that index on, in the order of
- * vm_config_files().
+ * 253; else those of vm_config_files() were passed before, and are u, from that index
+ * on, in that order.
  */
 int vm_config_append(sd_bus_message *m, const struct vm_config *c, int64_t first_index);
 

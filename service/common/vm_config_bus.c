@@ -23,7 +23,7 @@ static void add_files(struct files *f, const struct config_key *table,
 				 ? *(const int *)((const char *)fields + table->offset)
 				 : -1;
 
-		if (fd < 0)
+		if (fd < 0 || (table->flags & CONFIG_STREAM))
 			continue;
 		if (f->n < f->max)
 			f->fds[f->n] = fd;
@@ -47,13 +47,14 @@ size_t vm_config_files(const struct vm_config *c, int *fds, size_t max)
 
 /* --- writing -------------------------------------------------------------------- */
 
-static int append_file(sd_bus_message *m, const char *key, int fd, int64_t *next)
+static int append_file(sd_bus_message *m, const struct config_key *k, int fd,
+		       int64_t *next)
 {
 	if (fd < 0)
 		return 0;
-	if (*next < 0)
-		return sd_bus_message_append(m, "{sv}", key, "h", fd);
-	return sd_bus_message_append(m, "{sv}", key, "u", (uint32_t)(*next)++);
+	if (*next < 0 || (k->flags & CONFIG_STREAM))
+		return sd_bus_message_append(m, "{sv}", k->key, "h", fd);
+	return sd_bus_message_append(m, "{sv}", k->key, "u", (uint32_t)(*next)++);
 }
 
 static int append_id(sd_bus_message *m, const char *key, const struct vm_config *c)
@@ -97,7 +98,7 @@ static int append_fields(sd_bus_message *m, const struct config_key *table,
 			r = sd_bus_message_append(m, "{sv}", k->key, "s",
 						  k->words[*(const int *)field]);
 		else if (k->kind == CONFIG_FILE)
-			r = append_file(m, k->key, *(const int *)field, next);
+			r = append_file(m, k, *(const int *)field, next);
 		else if (k->kind == CONFIG_ID)
 			r = append_id(m, k->key, fields);
 	}

@@ -47,29 +47,27 @@ static void on_gone(struct peer *peer, void *userdata)
 		vm_release(v);
 }
 
-int handle_new(struct vm *v, bool counts, int *ret_fd, struct err *err)
+int handle_add(struct vm *v, bool counts, int fd, struct err *err)
 {
 	static const struct peer_object objects[] = { { VM_PATH, VM_INTERFACE,
 							vm_vtable } };
 	static const struct peer_ops ops = { objects, ARRAY_SIZE(objects), on_gone };
 	struct handle *h;
-	int fds[2], r;
+	int r;
 
-	if (v->n_handles == HANDLES_MAX)
+	if (v->n_handles == HANDLES_MAX) {
+		close(fd);
 		return err_set(err, -EDQUOT, "there are %d handles of this VM already",
 			       HANDLES_MAX);
+	}
 	h = calloc(1, sizeof(*h));
-	if (!h)
+	if (!h) {
+		close(fd);
 		return err_sys(err, -ENOMEM, "a handle");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) <
-	    0) {
-		free(h);
-		return err_sys(err, -errno, "a handle");
 	}
 	*h = (struct handle){ .vm = v, .counts = counts };
-	r = peer_new(v->host->event, fds[0], &ops, h, &h->peer, err);
+	r = peer_new(v->host->event, fd, &ops, h, &h->peer, err);
 	if (r < 0) {
-		close(fds[1]);
 		free(h);
 		return r;
 	}
@@ -80,8 +78,21 @@ int handle_new(struct vm *v, bool counts, int *ret_fd, struct err *err)
 	v->handles = h;
 	v->n_handles++;
 	v->n_counting += counts;
-	*ret_fd = fds[1];
 	return 0;
+}
+
+int handle_new(struct vm *v, bool counts, int *ret_fd, struct err *err)
+{
+	int fds[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return err_sys(err, -errno, "a handle");
+	r = handle_add(v, counts, fds[0], err);
+	if (r < 0)
+		close(fds[1]);
+	else
+		*ret_fd = fds[1];
+	return r;
 }
 
 void handle_free_all(struct vm *v)

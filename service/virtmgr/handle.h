@@ -10,9 +10,11 @@
 #define HANDLES_MAX 1024
 
 /*
- * Another handle; the other end, *@ret_fd, is the caller's. One that does not count
- * does not keep the VM alive, and neither do its clones.
+ * Serve a connected socket @fd, which is taken even on failure, as another handle. One
+ * that does not count does not keep the VM alive, and neither do its clones.
  */
+int handle_add(struct vm *v, bool counts, int fd, struct err *err);
+/* The same; the other end, *@ret_fd, is the caller's. */
 int handle_new(struct vm *v, bool counts, int *ret_fd, struct err *err);
 struct vm *handle_vm(struct handle *h);
 /* Hang up on all of them. */

@@ -56,13 +56,14 @@ static void on_vm_gone(struct vm_host *host)
 	end_if_unused((struct manager *)host);
 }
 
-static int on_open_vm(void *userdata, uint32_t cid, int *ret_fd, struct err *err)
+static int on_open_vm(void *userdata, uint32_t cid, int fd, struct err *err)
 {
 	struct manager *m = userdata;
 
 	for (struct vm *v = m->host.vms; v; v = v->next)
 		if (v->cid == cid)
-			return handle_new(v, false, ret_fd, err);
+			return handle_add(v, false, fd, err);
+	close(fd);
 	return err_set(err, -ENOENT, "there is no VM with CID %u", cid);
 }
 

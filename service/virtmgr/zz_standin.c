@@ -3,58 +3,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "service/virtmgr/console.h"
-#include "service/virtmgr/global.h"
 #include "service/virtmgr/vsock.h"
 
 #define WEAK __attribute__((weak))
-
-WEAK int global_new(sd_event *event, const struct global_ops *ops, void *userdata,
-		    struct global **ret_global, struct err *err)
-{
-	(void)event, (void)ops, (void)userdata, (void)err;
-	*ret_global = NULL;
-	return 0;
-}
-WEAK void global_free(struct global *g)
-{
-	(void)g;
-}
-WEAK int global_create_context(struct global *g, const char *name, uint64_t memory,
-			       unsigned cpus, uint32_t *ret_cid, int *ret_lease,
-			       struct err *err)
-{
-	static uint32_t next = 2048;
-
-	(void)g, (void)name, (void)memory, (void)cpus, (void)err;
-	*ret_cid = next++;
-	*ret_lease = memfd_create("lease", MFD_CLOEXEC);
-	return 0;
-}
-WEAK void global_release_context(struct global *g, uint32_t cid)
-{
-	(void)g, (void)cid;
-}
-WEAK void global_update_context(struct global *g, uint32_t cid, unsigned state,
-				const char *cgroup)
-{
-	(void)g, (void)cid, (void)state, (void)cgroup;
-}
-WEAK const char *global_kind(struct global *g)
-{
-	(void)g;
-	return "none";
-}
-WEAK int global_forward(struct global *g, const char *member, sd_bus_message *call,
-			sd_bus_error *ret_error)
-{
-	(void)g, (void)member, (void)call;
-	return sd_bus_error_set(ret_error, SD_BUS_ERROR_NOT_SUPPORTED, "not here yet");
-}
 
 WEAK int vsock_new(sd_event *event, int mode, uint32_t cid, const struct vsock_ops *ops,
 		   void *userdata, struct vsock **ret_vsock, struct err *err)

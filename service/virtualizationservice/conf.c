@@ -86,14 +86,14 @@ static char *trim(char *text)
 	return text;
 }
 
-static int add_user(struct place *p, const char *name, struct err *err)
+static int add_user(struct place *p, const char *name, bool by_name, struct err *err)
 {
 	struct conf *conf = p->conf;
 	struct conf_section section = { .line = p->line }, *more;
 	uint64_t uid;
 
-	if (opt_number(name, &uid) == 0) {
-		if (uid >= UINT32_MAX)
+	if (!by_name) {
+		if (opt_number(name, &uid) < 0 || uid >= UINT32_MAX)
 			return err_set(err, -EINVAL, "line %u: %s: is not a uid",
 				       p->line, name);
 		section.uid = (uid_t)uid;
@@ -140,10 +140,7 @@ static int parse_section(struct place *p, char *text, struct err *err)
 			       "line %u: [%s]: is not [default], [user NAME] or "
 			       "[uid NUMBER]",
 			       p->line, text);
-	if (user != !isdigit((unsigned char)*name))
-		return err_set(err, -EINVAL, "line %u: %s: is not a %s", p->line, name,
-			       user ? "name" : "number");
-	return add_user(p, name, err);
+	return add_user(p, name, user, err);
 }
 
 static int set_group(struct place *p, char **group, const char *value, struct err *err)

@@ -69,6 +69,15 @@ static int fault(struct reader *rd, const struct place *at, const char *key,
 	return -EBADMSG;
 }
 
+static int warn(struct reader *rd, const struct place *at, const struct config_key *k)
+{
+	struct err path;
+
+	err_set(&path, 0, "%s%s", at->prefix.msg, k->key);
+	tell(rd, true, path.msg, k->help);
+	return 0;
+}
+
 static const char *kind_of(const json_t *v)
 {
 	static const char *const kinds[] = {
@@ -292,7 +301,7 @@ static int read_value(struct reader *rd, const struct place *at,
 	case CONFIG_UNSUPPORTED:
 		return is_nothing(v) ? 0 : fault(rd, at, k->key, "%s", k->help);
 	case CONFIG_LAUNCHER:
-		break;
+		return warn(rd, at, k);
 	}
 	return 0;
 }
@@ -302,14 +311,12 @@ static void read_key(struct reader *rd, const struct place *at, const char *key,
 {
 	const struct config_key *k = vm_config_find(at->table, key);
 	const char *near = k ? NULL : vm_config_nearest(at->table, key);
-	struct err path;
 
 	if (!k) {
 		fault(rd, at, key, "is not known%s%s%s", near ? "; did you mean " : "",
 		      near ?: "", near ? "?" : "");
-	} else if (k->kind == CONFIG_LAUNCHER || (k->flags & CONFIG_LAUNCHERS)) {
-		err_set(&path, 0, "%s%s", at->prefix.msg, key);
-		tell(rd, true, path.msg, k->help);
+	} else if (k->flags & CONFIG_LAUNCHERS) {
+		warn(rd, at, k);
 	} else if (k->flags & CONFIG_NO_JSON) {
 		fault(rd, at, key, "is not for the file: see vm run --help");
 	} else {

@@ -1,54 +1,19 @@
 #!/usr/bin/env bash
 # Sockets between guest and host by the host's vhost-vsock: Debian's driver and one
-# program (vsock.c) at both ends, which connect both ways. SOAK=1 takes longer.
+# program at both ends, which connect both ways.
 set -euo pipefail
-. tests/lab/guest.sh
-agent=${BUILD:-build}/lab/vsock-agent
+. tests/lab/vsock.sh
 kernel_test=${BUILD:-build}/lab/vsock_test
-cloud=$(kernel cloud)
 connections=1000 mib=64 # each way
 [ -z "${SOAK-}" ] || connections=5000 mib=1024
-
-job='stty -echo; ip link set lo up; /vsock serve &
-while read -r line; do eval "$line"; done'
-image=$(initrd vsock "$job")
 if [ -x "$kernel_test" ]; then
 	(cd "${kernel_test%/*}" && echo vsock_test | cpio --quiet -o -H newc) | cat - "$image" >"$image.with"
 	image+=.with
 fi
 
-# start NAME [OPTION]...: a VM, in the background, that does what tell says.
-declare -A vm
-start() {
-	local name=$1
-	[ -p "$dir/$name.in" ] || mkfifo "$dir/$name.in"
-	"$vmm" run --timeout 3600 -m 192 -i "$image" "${@:2}" "$cloud/vmlinuz" \
-		<>"$dir/$name.in" >"$dir/$name.out" 2>"$dir/$name.err" &
-	vm[$name]=$!
-}
-tell() { echo "$2" >"$dir/$1.in"; }
-# says NAME TEXT: waits until that guest's console has it.
-says() {
-	for _ in {1..1500}; do
-		! grep -qF -- "$2" "$dir/$1.out" || return 0
-		kill -0 "${vm[$1]}" 2>/dev/null || break
-		sleep 0.2
-	done
-	echo "VM $1 did not say '$2':"
-	tail -n 20 "$dir/$1.out" "$dir/$1.err"
-	return 1
-}
-serves() { says "$1" 'vsock: serving'; }
-
-here() { "$agent" "$@"; }
-there() { "$agent" run "$1" "${@:2}"; } # CID COMMAND...
-# both CID TEST NUMBER: from the host to the guest, and back.
-both() { here "$2" "$1" "$3" && there "$1" /vsock "$2" 2 "$3"; }
-
 sent_by_guest() { there 42 /vsock send 2 8 && there 42 /vsock recv 2 8; }
 
-here serve >"$dir/host.out" &
-trap 'jobs -p | xargs -r kill 2>/dev/null; rm -rf "$dir"' EXIT
+serve_here
 
 start one --cid 42 -p quiet
 check 'a guest finds the device of --cid' serves one
@@ -107,29 +72,12 @@ at_once() {
 }
 check 'two VMs at once' at_once
 tell two 'poweroff -f'
-status=0 && wait "${vm[two]}" || status=$?
-check 'the second one ends' test $status = 0
+check_ends 'the second one ends' two 0
 check '... and is not there any more' grep -q 'No such device' <(here echo 43 1)
 
-rebind() {
-	for i in 1 2 3; do
-		# Closed sockets hold the module until the other end has answered.
-		tell one "until rmmod vmw_vsock_virtio_transport 2>/dev/null; do sleep 0.2; done; echo GONE-$i"
-		says one "GONE-$i" && tell one "insmod /lib/modules/vmw_vsock_virtio_transport.ko; echo BACK-$i" &&
-			says one "BACK-$i" && both 42 short 20 || return 1
-	done
-	both 42 send 4 && both 42 recv 4
-}
-check 'the driver is removed and comes back, three times' rebind
-
-here recv 42 100000 >"$dir/cut" &
-cut=$!
-sleep 1
-tell one 'reboot -f'
-status=0 && wait "${vm[one]}" || status=$?
-check 'a reboot of the guest gives 32' test $status = 32
-status=0 && wait $cut || status=$?
-check 'connections that were open end with it' test $status = 1
+rebind_and_send() { rebind one 42 3 && both 42 send 4 && both 42 recv 4; }
+check 'the driver is removed and comes back, three times' rebind_and_send
+check_reboot one 42
 
 start one --cid 42 -p quiet
 check 'the same address is free at once' serves one
@@ -168,8 +116,5 @@ for host in client server; do
 		t_skip "$name" "$(tail -n1 "$kernel_test.why")"
 	fi
 done
-tell one 'poweroff -f'
-status=0 && wait "${vm[one]}" || status=$?
-check 'the guest powers off' test $status = 0
-check 'nothing went wrong at the host' test "$(cat "$dir/host.out")" = 'vsock: serving'
+check_end one
 t_done

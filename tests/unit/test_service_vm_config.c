@@ -116,6 +116,8 @@ static void test_files_passed_before_are_taken_once(void **state)
 	vm_config_init(&c);
 	c.kernel = 100; /* numbers are not looked at */
 	c.initrd = 101;
+	c.console_out = memfile("a stream, which comes with the message");
+	assert_int_equal(vm_config_files(&c, NULL, 0), 2);
 	for (int round = 0; round < 2; round++) {
 		sd_bus_message *m = new_message(bus);
 
@@ -126,6 +128,7 @@ static void test_files_passed_before_are_taken_once(void **state)
 			assert_int_equal(vm_config_read(m, &store, &got, &err), 0);
 			assert_int_equal(fds[0], -1);
 			assert_int_equal(fds[1], -1);
+			assert_return_code(fcntl(got.console_out, F_GETFD), errno);
 		} else {
 			assert_int_equal(vm_config_read(m, &store, &got, &err),
 					 -EBADMSG);
@@ -198,7 +201,7 @@ static void test_what_asks_for_nothing_is_let_pass(void **state)
 	assert_refused("devices", -ENOTSUP, "no assigned device", "as", 1, "/sys/x");
 	assert_refused("devices", -ENOTSUP, "no assigned device", "(b)", 0);
 	assert_refused("usb_config", -EBADMSG, "usb_config", "a{ub}", 1, 1, 0);
-		assert_refused("usb_config", 0, "", "a{sv}", 1, "controller", "b", 0);
+	assert_refused("usb_config", 0, "", "a{sv}", 1, "controller", "b", 0);
 	assert_refused("devices", 0, "", "as", 0);
 	assert_refused("audio_config", 0, "", "b", 0);
 }

@@ -1,5 +1,5 @@
 /* Linux taps; see tap.h and Linux Documentation/networking/tuntap.rst. Any thread. */
-#include "virtio/tap.h"
+#include "base/tap.h"
 
 #include <errno.h>
 #include <linux/if.h>

@@ -1,0 +1,121 @@
+/* The vm program: its table of subcommands. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "service/vm/command.h"
+
+#ifndef VMM_VERSION
+#define VMM_VERSION "0.1"
+#endif
+
+static const struct command *const commands[] = {
+	&command_run,	      &command_check,	&command_list,
+	&command_info,	      &command_console, &command_stop,
+	&command_powerbtn,    &command_suspend, &command_resume,
+	&command_balloon,     &command_dump,	&command_create_partition,
+	&command_create_disk,
+};
+
+static void usage(FILE *out)
+{
+	fputs("Usage: vm COMMAND ...        (vm COMMAND --help tells more)\n\n", out);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		const struct command *c = commands[i];
+
+		fprintf(out, "  %-16s  %.*s\n", c->name, (int)strcspn(c->help, "\n"),
+			c->help);
+	}
+}
+
+static void help(const struct command *c)
+{
+	printf("Usage: vm %s %s\n%s", c->name, c->synopsis, c->help);
+	if (c->opts) {
+		putchar('\n');
+		opt_help_options(c->opts, stdout, 2);
+	}
+}
+
+static int run_command(const struct command *c, char **args)
+{
+	static const struct opt none[] = { { 0 } };
+	const struct opt *table = c->opts ?: none;
+	void *opts = calloc(1, c->opts_size + 1);
+	struct err err = { "" };
+	int r = -ENOMEM;
+
+	if (!opts) {
+		err_sys(&err, r, "vm");
+	} else {
+		opt_defaults(table, opts);
+		r = command_parse(c, opts, args, &err);
+		if (r == 0)
+			r = c->run(c, opts, args, &err);
+		opt_free(table, opts);
+		free(opts);
+	}
+	if (r == -ECANCELED) {
+		help(c);
+		return STATUS_OK;
+	}
+	if (r >= 0)
+		return r;
+	fprintf(stderr, "vm: %s\n", err.msg);
+	return r == -EINVAL || r == -EBADMSG ? STATUS_BAD_ARGUMENTS : STATUS_ERROR;
+}
+
+/* What was closed becomes /dev/null: files must not be taken for stdin or stdout. */
+static bool open_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd >= 0 && close(fd) == 0;
+}
+
+/* A configuration may name thousands of files. */
+static void raise_file_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "";
+
+	if (!open_streams()) {
+		perror("vm: /dev/null");
+		return STATUS_ERROR;
+	}
+	raise_file_limit();
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strcmp(commands[i]->name, name) == 0)
+			return run_command(commands[i], argv + 2);
+	if (argc == 2 && (!strcmp(name, "--help") || !strcmp(name, "-h"))) {
+		usage(stdout);
+		return STATUS_OK;
+	}
+	if (argc == 2 && !strcmp(name, "--version")) {
+		puts("vm " VMM_VERSION);
+		return STATUS_OK;
+	}
+	if (*name)
+		fprintf(stderr, "vm: %s: unknown command\n", name);
+	usage(stderr);
+	return STATUS_BAD_ARGUMENTS;
+}
