@@ -75,7 +75,7 @@ BENCHES := $(BUILD)/bench/preload.so \
 	$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %/preload.c,$(BENCH_SRC)))
 
 
-.PHONY: all services libavf help run test test-unit test-vm test-lab test-programs bench fuzz soak install \
+.PHONY: all services libavf help run test test-unit test-vm test-lab test-programs bench fuzz soak install install-libavf \
 	format lint lint-format lint-arrows clean guests bench-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -349,16 +349,23 @@ $(SERVICE_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(SERVICE_ARCHI
 
 # --- the rest --------------------------------------------------------------
 
-install: all $(BUILD)/vmm.1
-	install -D -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
-	install -D -m 644 $(BUILD)/vmm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmm.1
+MANUALS := $(wildcard vmm/*.scd service/*/*.scd)
+manual = $(BUILD)/$(notdir $(basename $(1)))
+install: all install-libavf $(foreach m,$(MANUALS),$(call manual,$m))
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/vmm $(SERVICE_PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	$(foreach m,$(MANUALS),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(basename $m))) $(call manual,$m) &&) :
+	install -D -m 644 service/vm/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vm
+install-libavf: libavf $(BUILD)/libavf.3
 	install -d $(DESTDIR)$(PREFIX)/include/android $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 service/libavf/include/android/virtualization.h $(DESTDIR)$(PREFIX)/include/android
 	install -m 644 service/libavf/include/vmm/avf.h $(DESTDIR)$(PREFIX)/include/vmm
 	install -m 644 $(BUILD)/libavf.a $(BUILD)/libavf.so.0 $(DESTDIR)$(PREFIX)/lib
 	ln -sf libavf.so.0 $(DESTDIR)$(PREFIX)/lib/libavf.so
 	install -m 644 $(BUILD)/libavf.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
-$(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
+	install -D -m 644 $(BUILD)/libavf.3 $(DESTDIR)$(PREFIX)/share/man/man3/libavf.3
+$(foreach m,$(MANUALS),$(eval $(call manual,$m): $m))
+$(foreach m,$(MANUALS),$(call manual,$m)): | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
 
 C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
