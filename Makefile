@@ -349,7 +349,7 @@ $(SERVICE_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(SERVICE_ARCHI
 
 # --- the rest --------------------------------------------------------------
 
-install: all $(BUILD)/vmm.1
+install: all $(BUILD)/vmm.1 $(addprefix $(BUILD)/virtualizationservice.,8 conf.5 service)
 	install -D -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
 	install -D -m 644 $(BUILD)/vmm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmm.1
 	install -d $(DESTDIR)$(PREFIX)/include/android $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(PREFIX)/lib/pkgconfig
@@ -358,8 +358,20 @@ install: all $(BUILD)/vmm.1
 	install -m 644 $(BUILD)/libavf.a $(BUILD)/libavf.so.0 $(DESTDIR)$(PREFIX)/lib
 	ln -sf libavf.so.0 $(DESTDIR)$(PREFIX)/lib/libavf.so
 	install -m 644 $(BUILD)/libavf.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -D -m 755 $(BUILD)/virtualizationservice $(DESTDIR)$(PREFIX)/bin/virtualizationservice
+	install -D -m 644 $(BUILD)/virtualizationservice.8 $(DESTDIR)$(PREFIX)/share/man/man8/virtualizationservice.8
+	install -D -m 644 $(BUILD)/virtualizationservice.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/virtualizationservice.conf.5
+	install -D -m 644 $(UNITS_DIR)/virtualizationservice.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/virtualizationservice.socket
+	install -D -m 644 $(BUILD)/virtualizationservice.service $(DESTDIR)$(PREFIX)/lib/systemd/system/virtualizationservice.service
+	install -D -m 644 $(UNITS_DIR)/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/virtualizationservice.conf
+	install -D -m 644 $(UNITS_DIR)/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/virtualizationservice.conf
 $(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
+$(BUILD)/virtualizationservice.%: service/virtualizationservice/virtualizationservice.%.scd | $(BUILD)/setup
+	$(Q)scdoc <$< >$@
+UNITS_DIR := service/virtualizationservice/systemd
+$(BUILD)/virtualizationservice.service: $(UNITS_DIR)/virtualizationservice.service.in $(BUILD)/flags
+	$(Q)sed 's|@BINDIR@|$(PREFIX)/bin|' $< >$@
 
 C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h $(BUILD)/gen/bearssl $(INTERFACE_HEADERS)
