@@ -122,7 +122,7 @@ int avf_service_open_vm(const AVirtualizationService *s, const char *vm,
 
 		r = client_call(client_bus(s->client), MANAGER_PATH, MANAGER_INTERFACE,
 				"OpenVm", &reply, err, "s", vm);
-		if (r == 0)
+		if (r >= 0)
 			r = client_take_fd(reply, &handle, err);
 	}
 	return r < 0 ? r : vm_new(handle, -1, ret_vm, err);

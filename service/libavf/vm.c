@@ -322,7 +322,7 @@ static int call_for_fd(AVirtualMachine *vm, const char *member, const uint32_t *
 
 	r = port ? channel_call(&vm->channel, member, &reply, err, "u", *port)
 		 : channel_call(&vm->channel, member, &reply, err, "");
-	if (r == 0)
+	if (r >= 0)
 		r = client_take_fd(reply, &fd, err);
 	return r < 0 ? r : fd;
 }

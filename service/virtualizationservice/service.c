@@ -28,8 +28,7 @@ static const struct peer_object objects[] = {
 	{ GLOBAL_PATH, GLOBAL_INTERFACE, global_vtable },
 };
 
-/* --- users ---------------------------------------------------------------------------
- */
+/* --- users ------------------------------------------------------------------- */
 
 static struct user *user_get(struct service *s, uid_t uid)
 {
@@ -54,8 +53,7 @@ static unsigned *count_cids(void *userdata, uid_t uid)
 	return user ? &user->cids : NULL;
 }
 
-/* --- the end of a private service
- * ----------------------------------------------------- */
+/* --- the end of a private service -------------------------------------------- */
 
 /* With nothing left to serve or to clear away. */
 static void end_if_idle(void *userdata)
@@ -76,8 +74,7 @@ static int on_first_call_missing(sd_event_source *source, uint64_t usec, void *u
 	return 0;
 }
 
-/* --- connections
- * ----------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------- */
 
 static void conn_free(struct conn *conn)
 {
@@ -212,8 +209,7 @@ static int on_caller(sd_event_source *source, int listen_fd, uint32_t events,
 	return 0;
 }
 
-/* --- the service
- * ------------------------------------------------------------------------ */
+/* --- the service ------------------------------------------------------------- */
 
 static const struct cids_ops cids_ops = { .count = count_cids, .freed = end_if_idle };
 

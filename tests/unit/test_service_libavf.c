@@ -536,7 +536,7 @@ static void test_a_long_message_is_cut_between_characters(void **state)
 	assert_int_equal(avf_vm_next_event(vm, NULL, &event), 1);
 	assert_int_equal(avf_vm_next_event(vm, NULL, &event), 1);
 	len = strlen(event.message);
-	assert_int_equal(len, 498); /* 166 characters of three */
+	assert_int_equal(len, 1009); /* 336 characters of three, and one */
 	assert_memory_equal(event.message, fake_long_message, len);
 	AVirtualMachine_destroy(vm);
 	close_world(&w);
