@@ -234,13 +234,12 @@ static int tell_firmware(struct machine *m, struct err *err)
 {
 	const struct config *cfg = m->cfg;
 	struct gmem_range ranges[GMEM_MAX_RANGES];
-	int n = arch_memory(cfg->mem.size << 20, ranges, err);
-	int r = n;
+	unsigned n = arch_memory(cfg->mem.size << 20, ranges);
+	int r;
 
 	m->rtc.n_cpus = m->fw_cfg.n_cpus = (unsigned)cfg->cpus.num_cores;
-	if (n > 0)
-		r = boot_files_make(ranges, (size_t)n, m->rtc.n_cpus, &m->files, err);
-	for (int i = 0; i < n; i++)
+	r = boot_files_make(ranges, n, m->rtc.n_cpus, &m->files, err);
+	for (unsigned i = 0; i < n; i++)
 		*(i ? &m->rtc.high_mem : &m->rtc.low_mem) += ranges[i].len;
 	for (size_t i = 0; i < m->files.n; i++) {
 		const struct boot_file *f = &m->files.v[i];
