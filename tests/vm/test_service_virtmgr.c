@@ -65,7 +65,8 @@ static void assert_fails(int code, const char *sentence, sd_bus *bus, const char
 #define assert_vm_fails(g, code, sentence, member) \
 	assert_fails(code, sentence, (g)->bus, VM_PATH, VM_INTERFACE, member, "", 0)
 
-/* --- life and death ---------------------------------------------------------------- */
+/* --- life and death ----------------------------------------------------------------
+ */
 
 static void test_each_way_to_end_has_its_reason(void **state)
 {
@@ -192,7 +193,8 @@ static void test_stop_returns_when_nothing_is_left(void **state)
 	client_free(c);
 }
 
-/* --- what it can be asked ---------------------------------------------------------- */
+/* --- what it can be asked ----------------------------------------------------------
+ */
 
 static uint64_t balloon(struct guest *g)
 {
@@ -208,7 +210,7 @@ static uint64_t balloon(struct guest *g)
 static void test_a_running_vm_does_what_it_is_asked(void **state)
 {
 	struct client *c = new_client();
-	int file = memory_file(0);
+	int file = memory_file(0), folder = open("/", O_RDONLY | O_CLOEXEC);
 	struct guest g;
 	struct stat st;
 	char magic[4];
@@ -230,12 +232,13 @@ static void test_a_running_vm_does_what_it_is_asked(void **state)
 	assert_int_equal(pread(file, magic, 4, 0), 4);
 	assert_memory_equal(magic, "\177ELF", 4);
 	assert_fails(-EINVAL, "is a directory", g.bus, VM_PATH, VM_INTERFACE, "Dump",
-		     "h", (uint64_t)open("/", O_RDONLY | O_CLOEXEC));
+		     "h", (uint64_t)folder);
 	assert_fails(-EINVAL, "1024 or higher", g.bus, VM_PATH, VM_INTERFACE,
 		     "ConnectVsock", "u", 1023);
 	must(guest_call(&g, "GetDebugInfo", &err));
 	guest_drop(&g);
 	client_free(c);
+	close(folder);
 	close(file);
 }
 
@@ -265,19 +268,19 @@ static void test_too_many_requests_and_handles_are_refused(void **state)
 {
 	struct client *c = new_client();
 	int *handles = calloc(1100, sizeof(*handles));
+	struct err why = { "" };
 	struct guest g;
-	struct err err = { "" };
 	int n = 0, r;
 
 	(void)state;
 	must(guest_create(c, "hello", "", &g, &err));
-	while ((r = guest_stream(&g, "Clone", 0, &handles[n], &err)) == 0)
+	while ((r = guest_stream(&g, "Clone", 0, &handles[n], &why)) == 0)
 		n++;
 	assert_int_equal(r, -EDQUOT);
 	assert_int_equal(n, 1023);
 	close(handles[--n]);
 	/* That one has gone may not be known yet. */
-	while ((r = guest_stream(&g, "Clone", 0, &handles[n], &err)) == -EDQUOT)
+	while ((r = guest_stream(&g, "Clone", 0, &handles[n], &why)) == -EDQUOT)
 		;
 	assert_int_equal(r, 0);
 	while (n >= 0)
@@ -288,7 +291,8 @@ static void test_too_many_requests_and_handles_are_refused(void **state)
 	free(handles);
 }
 
-/* --- configurations ---------------------------------------------------------------- */
+/* --- configurations ----------------------------------------------------------------
+ */
 
 static void assert_config(struct client *c, struct vm_config *config, int code,
 			  const char *sentence)
@@ -379,7 +383,7 @@ static void test_only_files_can_be_passed_ahead(void **state)
 	struct client *c = new_client();
 	sd_bus *bus = client_bus(c);
 	int file = memory_file(4096), sockets[2];
-	struct err err = { "" };
+	struct err why = { "" };
 
 	(void)state;
 	assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets),
@@ -389,10 +393,10 @@ static void test_only_files_can_be_passed_ahead(void **state)
 		uint32_t first;
 
 		assert_int_equal(client_call(bus, MANAGER_PATH, MANAGER_INTERFACE,
-					     "PassFiles", NULL, &err, "ah", 2, file,
+					     "PassFiles", NULL, &why, "ah", 2, file,
 					     sockets[0]),
 				 -EINVAL);
-		assert_non_null(strstr(err.msg, "is a socket"));
+		assert_non_null(strstr(why.msg, "is a socket"));
 		/* A call that fails keeps nothing. */
 		must(client_call(bus, MANAGER_PATH, MANAGER_INTERFACE, "PassFiles",
 				 &reply, &err, "ah", 2, file, file));
@@ -401,20 +405,21 @@ static void test_only_files_can_be_passed_ahead(void **state)
 		sd_bus_message_unref(reply);
 	}
 	assert_int_equal(client_call(bus, MANAGER_PATH, MANAGER_INTERFACE, "CreateVm",
-				     NULL, &err, "a{sv}", 1, "kernel", "u", 6),
+				     NULL, &why, "a{sv}", 1, "kernel", "u", 6),
 			 -EBADMSG);
 	/* That has taken all of them. */
 	assert_int_equal(client_call(bus, MANAGER_PATH, MANAGER_INTERFACE, "CreateVm",
-				     NULL, &err, "a{sv}", 1, "kernel", "u", 0),
+				     NULL, &why, "a{sv}", 1, "kernel", "u", 0),
 			 -EBADMSG);
-	assert_non_null(strstr(err.msg, "no file of index 0"));
+	assert_non_null(strstr(why.msg, "no file of index 0"));
 	close(sockets[0]);
 	close(sockets[1]);
 	close(file);
 	client_free(c);
 }
 
-/* --- the program ------------------------------------------------------------------- */
+/* --- the program -------------------------------------------------------------------
+ */
 
 /* Listening at @path. */
 static pid_t listener(const char *path)
@@ -537,8 +542,13 @@ static void test_it_tells_when_it_is_ready_and_ends_with_its_client(void **state
 static void test_bad_arguments_are_refused(void **state)
 {
 	static const char *const cases[] = {
-		"", "--rpc-server-fd 99", "--rpc-server-fd x", "--rpc-server-fd 1",
-		"--listen /nowhere/socket", "--listen a --rpc-server-fd 0", "--bogus",
+		"",
+		"--rpc-server-fd 99",
+		"--rpc-server-fd x",
+		"--rpc-server-fd 1",
+		"--listen /nowhere/socket",
+		"--listen a --rpc-server-fd 0",
+		"--bogus",
 		"--listen a b",
 	};
 	AUTO_FREE char *program = paths_program("virtmgr");
@@ -555,7 +565,7 @@ static void test_bad_arguments_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test(name)
+#define TEST(name) cmocka_unit_test_teardown(name, rig_clean)
 		TEST(test_each_way_to_end_has_its_reason),
 		TEST(test_limits_end_it_with_their_reason),
 		TEST(test_a_start_that_fails_says_why),
