@@ -259,9 +259,11 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(wildcard tests/unit/fa
 
 # --- the rest --------------------------------------------------------------
 
-install: all $(BUILD)/vmm.1
+install: all $(BUILD)/vmm.1 bootloader
 	install -D -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
 	install -D -m 644 $(BUILD)/vmm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmm.1
+	install -D -m 644 $(BARE_OUT)/bootloader.rom $(DESTDIR)$(PREFIX)/share/vmm/bootloader.rom
+	install -D -m 755 $(BOOTLOADER)/avb $(DESTDIR)$(PREFIX)/share/vmm/avb
 $(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
 
