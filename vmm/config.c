@@ -407,6 +407,9 @@ static int check_root(const struct config *cfg, struct err *err)
 
 	if (root_disk(cfg, 1, &n))
 		return err_set(err, -EINVAL, "--block: root is given twice");
+	if (cfg->firmware_compat && root_disk(cfg, 0, &n))
+		return err_set(err, -EINVAL,
+			       "--block: root contradicts --firmware-compat");
 	return 0;
 }
 
@@ -484,6 +487,16 @@ static int finish_options(const struct parser *p, struct err *err)
 			       "--bios: contradicts --initrd, which needs a kernel");
 	if (!cfg->bios && (cfg->bios_key.path || cfg->bios_key.unlocked))
 		return err_set(err, -EINVAL, "--bios-key: needs --bios");
+	if (cfg->firmware_compat && !cfg->bios)
+		return err_set(err, -EINVAL, "--firmware-compat: needs --bios");
+	if (cfg->firmware_compat && (cfg->bios_key.path || cfg->bios_key.unlocked))
+		return err_set(err, -EINVAL,
+			       "--firmware-compat: contradicts --bios-key, since PC"
+			       " firmware verifies nothing");
+	if (cfg->firmware_compat && cfg->params.n)
+		return err_set(err, -EINVAL,
+			       "--firmware-compat: contradicts --params, which PC"
+			       " firmware does not pass on");
 	if (cfg->suspended && !cfg->socket)
 		return err_set(err, -EINVAL, "--suspended: needs --socket");
 	if (cfg->disable_sandbox && cfg->require_sandbox)

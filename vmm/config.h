@@ -58,6 +58,7 @@ struct config {
 	uint64_t timeout; /* seconds; 0: none */
 	bool suspended, disable_sandbox, require_sandbox;
 	bool host_cpu_topology, boost_uclamp, core_scheduling;
+	bool firmware_compat; /* a PC for firmware */
 	char *gdb, *dump_on_panic;
 	uint16_t gdb_port; /* 0: gdb is a path, or NULL */
 	struct opt_list keep_fds; /* decimal numbers */

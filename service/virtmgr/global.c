@@ -81,8 +81,7 @@ static struct known *find(struct global *g, uint32_t cid)
 	return NULL;
 }
 
-/* --- losing the service, and finding it again
- * ------------------------------------------ */
+/* --- losing the service, and finding it again -------------------------------- */
 
 static void forwarded_free(struct forwarded *f)
 {
@@ -90,6 +89,18 @@ static void forwarded_free(struct forwarded *f)
 	sd_bus_slot_unref(f->slot);
 	sd_bus_message_unref(f->call);
 	free(f);
+}
+
+/* VMs must be told to the next one, so look for it soon, though not too often. */
+static void schedule_retry(struct global *g)
+{
+	uint64_t now;
+
+	log_warn(TAG, "the service has gone; VMs go on");
+	sd_event_now(g->event, CLOCK_MONOTONIC, &now);
+	sd_event_source_set_time(g->retry,
+				 now > g->tried + RETRY_US ? now : g->tried + RETRY_US);
+	sd_event_source_set_enabled(g->retry, SD_EVENT_ONESHOT);
 }
 
 static void drop_bus(struct global *g)
@@ -108,23 +119,15 @@ static void drop_bus(struct global *g)
 	/* Without VMs it is of no importance which service the next one is. */
 	if (LIST_EMPTY(&g->vms))
 		g->kind = KIND_NONE;
+	else
+		schedule_retry(g);
 }
 
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-	struct global *g = userdata;
-	uint64_t now;
-
 	(void)m;
 	(void)ret_error;
-	drop_bus(g);
-	if (LIST_EMPTY(&g->vms))
-		return 0;
-	log_warn(TAG, "the service has gone; VMs go on");
-	sd_event_now(g->event, CLOCK_MONOTONIC, &now);
-	sd_event_source_set_time(g->retry,
-				 now > g->tried + RETRY_US ? now : g->tried + RETRY_US);
-	sd_event_source_set_enabled(g->retry, SD_EVENT_ONESHOT);
+	drop_bus(userdata);
 	return 0;
 }
 
@@ -196,13 +199,14 @@ static int append_vm(sd_bus_message *m, const char *name, uint64_t memory,
 				     memory, "cpus", "u", cpus);
 }
 
-static int on_adopted(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error)
+static int on_told(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error)
 {
 	const sd_bus_error *error = sd_bus_message_get_error(reply);
 
 	(void)userdata;
 	(void)ret_error;
-	if (error)
+	/* Others' errors only say that it has gone. */
+	if (error && strncmp(error->name, "org.vmm.", 8) == 0)
 		log_warn(TAG, "%s", error->message);
 	return 0;
 }
@@ -210,9 +214,9 @@ static int on_adopted(sd_bus_message *reply, void *userdata, sd_bus_error *ret_e
 static int tell_state(struct global *g, const struct known *vm)
 {
 	return sd_bus_call_method_async(g->bus, NULL, NULL, GLOBAL_PATH,
-					GLOBAL_INTERFACE, "UpdateVmContext", on_adopted,
-					g, "ua{sv}", vm->cid, 2, "state", "u",
-					vm->state, "cgroup", "s", vm->cgroup ?: "");
+					GLOBAL_INTERFACE, "UpdateVmContext", on_told, g,
+					"ua{sv}", vm->cid, 2, "state", "u", vm->state,
+					"cgroup", "s", vm->cgroup ?: "");
 }
 
 /* Tell a service that was started anew what it does not know. */
@@ -224,9 +228,9 @@ static void adopt_all(struct global *g)
 	{
 		int r = sd_bus_call_method_async(
 			g->bus, NULL, NULL, GLOBAL_PATH, GLOBAL_INTERFACE,
-			"AdoptVmContext", on_adopted, g, "usa{sv}", vm->cid, vm->lease,
-			3, "name", "s", vm->name, "memory", "t", vm->memory, "cpus",
-			"u", vm->cpus);
+			"AdoptVmContext", on_told, g, "usa{sv}", vm->cid, vm->lease, 3,
+			"name", "s", vm->name, "memory", "t", vm->memory, "cpus", "u",
+			vm->cpus);
 
 		if (r >= 0)
 			r = tell_state(g, vm);
@@ -269,8 +273,7 @@ static int connect_global(struct global *g, bool spawn, struct err *err)
 	return 0;
 }
 
-/* --- waiting for one to come
- * ------------------------------------------------------------- */
+/* --- waiting for one to come ------------------------------------------------- */
 
 static int on_folder(sd_event_source *source, const struct inotify_event *event,
 		     void *userdata)
@@ -314,8 +317,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* --- what it is asked for, and asks
- * ------------------------------------------------------ */
+/* --- what it is asked for, and asks ------------------------------------------ */
 
 int backend_on_open_vm(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
@@ -361,15 +363,15 @@ void global_free(struct global *g)
 {
 	if (!g)
 		return;
-	drop_bus(g);
-	sd_event_source_disable_unref(g->retry);
-	sd_event_source_disable_unref(g->watch);
 	while (!LIST_EMPTY(&g->vms)) {
 		struct known *vm = LIST_FIRST(&g->vms);
 
 		LIST_REMOVE(vm, entry);
 		known_free(vm);
 	}
+	drop_bus(g);
+	sd_event_source_disable_unref(g->retry);
+	sd_event_source_disable_unref(g->watch);
 	sd_event_unref(g->event);
 	free(g);
 }
@@ -409,7 +411,7 @@ int global_create_context(struct global *g, const char *name, uint64_t memory,
 	int r = -ECONNRESET;
 
 	if (vm)
-		vm->name = strdup(name);
+		vm->name = strdup(name ? name : "");
 	if (!vm || !vm->name) {
 		known_free(vm);
 		return err_sys(err, -ENOMEM, "a VM");
@@ -447,7 +449,7 @@ void global_release_context(struct global *g, uint32_t cid)
 	if (!g->bus)
 		return;
 	r = sd_bus_call_method_async(g->bus, NULL, NULL, GLOBAL_PATH, GLOBAL_INTERFACE,
-				     "ReleaseVmContext", on_adopted, g, "u", cid);
+				     "ReleaseVmContext", on_told, g, "u", cid);
 	if (r < 0)
 		log_warn(TAG, "CID %" PRIu32 ": %s", cid, strerrordesc_np(-r));
 }
@@ -482,8 +484,7 @@ const char *global_kind(struct global *g)
 		       : "none";
 }
 
-/* --- forwarding
- * ---------------------------------------------------------------------------- */
+/* --- forwarding -------------------------------------------------------------- */
 
 static int on_answer(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error)
 {

@@ -87,8 +87,7 @@ static int lease_read(struct cids *c, uint32_t cid, char line[static CID_LEASE_L
 	return 0;
 }
 
-/* --- the folder --------------------------------------------------------------------
- */
+/* --- the folder -------------------------------------------------------------- */
 
 /* A lease that is there at the start: another service gave it. */
 static int inherit(struct cids *c, uint32_t cid)
@@ -228,8 +227,7 @@ void cids_free(struct cids *c)
 	free(c);
 }
 
-/* --- giving and taking back ----------------------------------------------------------
- */
+/* --- giving and taking back -------------------------------------------------- */
 
 static int lease_write(struct cids *c, const char *name, uid_t uid)
 {
@@ -369,8 +367,7 @@ void cids_sweep(struct cids *c)
 		look_again(c, cid);
 }
 
-/* --- noticing ------------------------------------------------------------------------
- */
+/* --- noticing ---------------------------------------------------------------- */
 
 static void start_to_settle(struct cids *c)
 {

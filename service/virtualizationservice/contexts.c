@@ -16,8 +16,7 @@
 #define MIB UINT64_C(1048576)
 #define MEMORY_MAX (1ULL << 46) /* of a VM, so that no sum overflows */
 
-/* --- what a manager tells of a VM
- * ------------------------------------------------------ */
+/* --- what a manager tells of a VM -------------------------------------------- */
 
 /* Strings are the message's. */
 struct told {
@@ -94,8 +93,7 @@ static int read_told(sd_bus_message *m, struct told *told, struct err *err)
 	return 0;
 }
 
-/* --- contexts
- * -------------------------------------------------------------------------- */
+/* --- contexts ---------------------------------------------------------------- */
 
 static int replace(char **text, const char *with)
 {
@@ -204,8 +202,7 @@ static int check_limits(struct conn *conn, uint64_t memory, struct err *err)
 	return 0;
 }
 
-/* --- methods
- * ---------------------------------------------------------------------------- */
+/* --- methods ----------------------------------------------------------------- */
 
 int global_on_create_vm_context(sd_bus_message *m, void *userdata,
 				sd_bus_error *ret_error)

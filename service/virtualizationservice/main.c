@@ -122,8 +122,7 @@ static int parse_cids(const char *text, struct service_setup *setup, struct err 
 	return 0;
 }
 
-/* --- the socket
- * ------------------------------------------------------------------------ */
+/* --- the socket -------------------------------------------------------------- */
 
 /* systemd's, or one of our own. */
 static int get_socket(const struct options *o, const char *path, struct unix_name *name,
@@ -166,8 +165,7 @@ static int open_to_callers(const struct unix_name *name, bool private, struct er
 	return 0;
 }
 
-/* --- the process
- * ------------------------------------------------------------------------ */
+/* --- the process ------------------------------------------------------------- */
 
 static void bound_resources(void)
 {

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/unix.h"
 #include "dbus/global.h"
 #include "dbus/global_vtable.h"
 #include "service/common/bus_error.h"
@@ -28,8 +29,7 @@ static const struct peer_object objects[] = {
 	{ GLOBAL_PATH, GLOBAL_INTERFACE, global_vtable },
 };
 
-/* --- users ---------------------------------------------------------------------------
- */
+/* --- users ------------------------------------------------------------------- */
 
 static struct user *user_get(struct service *s, uid_t uid)
 {
@@ -54,8 +54,7 @@ static unsigned *count_cids(void *userdata, uid_t uid)
 	return user ? &user->cids : NULL;
 }
 
-/* --- the end of a private service
- * ----------------------------------------------------- */
+/* --- the end of a private service -------------------------------------------- */
 
 /* With nothing left to serve or to clear away. */
 static void end_if_idle(void *userdata)
@@ -76,8 +75,7 @@ static int on_first_call_missing(sd_event_source *source, uint64_t usec, void *u
 	return 0;
 }
 
-/* --- connections
- * ----------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------- */
 
 static void conn_free(struct conn *conn)
 {
@@ -180,29 +178,13 @@ static int conn_new(struct service *s, int fd, struct err *err)
 	return r;
 }
 
-static int accept_one(struct service *s)
-{
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	int r = fd < 0 ? -errno : fd;
-
-	/* Turn away who cannot be served, or he would wake us for ever. */
-	if (r == -EMFILE || r == -ENFILE) {
-		cleanup_close(&s->spare_fd);
-		fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		cleanup_close(&fd);
-		s->spare_fd = eventfd(0, EFD_CLOEXEC);
-	}
-	return r;
-}
-
 static int on_caller(sd_event_source *source, int listen_fd, uint32_t events,
 		     void *userdata)
 {
 	struct service *s = userdata;
-	int fd = accept_one(s);
+	int fd = unix_accept(listen_fd, &s->spare_fd);
 
 	(void)source;
-	(void)listen_fd;
 	(void)events;
 	s->first_call = sd_event_source_disable_unref(s->first_call);
 	if (fd >= 0)
@@ -212,8 +194,7 @@ static int on_caller(sd_event_source *source, int listen_fd, uint32_t events,
 	return 0;
 }
 
-/* --- the service
- * ------------------------------------------------------------------------ */
+/* --- the service ------------------------------------------------------------- */
 
 static const struct cids_ops cids_ops = { .count = count_cids, .freed = end_if_idle };
 

@@ -88,8 +88,7 @@ int conn_check(struct conn *conn, sd_bus_error *ret_error);
 /* Whether it may know of the VM, and open it. */
 bool conn_sees(const struct conn *conn, const struct context *vm);
 
-/* --- contexts.c, open.c ------------------------------------------------------------
- */
+/* --- contexts.c, open.c ------------------------------------------------------ */
 
 void contexts_drop(struct conn *conn); /* its manager has gone */
 

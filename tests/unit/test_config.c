@@ -308,6 +308,24 @@ static void host_cpu_topology_counts_the_hosts_cpus(void **state)
 	assert_says("contradicts --cpus");
 }
 
+static void a_pc_is_for_firmware_only(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--bios b"), 0);
+	assert_false(cfg.firmware_compat);
+	assert_int_equal(parse("--bios b --firmware-compat --block d"), 0);
+	assert_true(cfg.firmware_compat);
+	assert_int_equal(parse("k --firmware-compat"), -EINVAL);
+	assert_string_equal(err.msg, "--firmware-compat: needs --bios");
+	/* Nobody would see these. */
+	assert_int_equal(parse("--bios b --firmware-compat -p quiet"), -EINVAL);
+	assert_says("--firmware-compat: contradicts --params");
+	assert_int_equal(parse("--bios b --firmware-compat --root d"), -EINVAL);
+	assert_says("--block: root contradicts --firmware-compat");
+	assert_int_equal(parse("--bios b --firmware-compat --bios-key k"), -EINVAL);
+	assert_says("--firmware-compat: contradicts --bios-key");
+}
+
 static void escape_keys_are_control_characters(void **state)
 {
 	static const struct {
@@ -460,6 +478,7 @@ int main(void)
 		CFG_TEST(disk_aliases_force_their_modes),
 		CFG_TEST(root_disk_is_on_the_command_line),
 		CFG_TEST(host_cpu_topology_counts_the_hosts_cpus),
+		CFG_TEST(a_pc_is_for_firmware_only),
 		CFG_TEST(escape_keys_are_control_characters),
 		CFG_TEST(queue_sizes_are_powers_of_two),
 		CFG_TEST(serials_that_make_no_sense_are_refused),

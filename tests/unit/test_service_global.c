@@ -1,20 +1,28 @@
-/* The manager's connection, to services that this test starts and kills. */
+/*
+ * The manager's connection, to services that this test starts and kills: the private
+ * one that the manager starts itself, and the host's.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "dbus/global.h"
+#include "service/client/client.h"
 #include "service/common/peer.h"
 #include "service/virtmgr/global.h"
 
@@ -22,7 +30,13 @@ struct rig {
 	char dir[64];
 	sd_event *event;
 	struct global *g;
+	pid_t system; /* the host's service, or 0 */
 	uint32_t opened; /* the CID that open_vm() was asked for */
+	int handle; /* what it got */
+	/* A client of the manager's: both ends. */
+	struct peer *peer;
+	sd_bus *client;
+	sd_bus_message *answer;
 };
 
 static int on_open(void *userdata, uint32_t cid, int fd, struct err *err)
@@ -30,34 +44,214 @@ static int on_open(void *userdata, uint32_t cid, int fd, struct err *err)
 	struct rig *rig = userdata;
 
 	rig->opened = cid;
-	close(fd);
-	return cid == 4000 ? err_set(err, -ENOENT, "no such VM") : 0;
+	rig->handle = fd;
+	return rig->handle < 0 ? err_set(err, -EIO, "no descriptor") : 0;
 }
 
 static const struct global_ops ops = { .open_vm = on_open };
 
-static void in(struct rig *rig, const char *name, char path[static 128])
+static const char *in(const struct rig *rig, const char *name)
 {
-	snprintf(path, 128, "%s/%s", rig->dir, name);
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", rig->dir, name);
+	return path;
 }
+
+static char *program(void)
+{
+	const char *build = getenv("BUILD");
+	char *path;
+
+	assert_true(asprintf(&path, "%s/virtualizationservice", build ?: "build") > 0);
+	return path;
+}
+
+/* Ready when this returns: it gets its end of a pipe. */
+static void start_system(struct rig *rig)
+{
+	char name[] = "virtualizationservice", socket[] = "--socket";
+	char ready[] = "--ready-fd", number[16];
+	char config[] = "--config";
+	AUTO_FREE char *path = strdup(in(rig, "system/socket"));
+	AUTO_FREE char *conf = strdup(in(rig, "conf"));
+	AUTO_FREE char *file = program();
+	char *argv[] = { name, socket, path, ready, number, config, conf, NULL };
+	FILE *out = fopen(conf, "w");
+	int pipes[2];
+	char byte;
+
+	/* Who runs the test is let in, also if he is not root. */
+	assert_non_null(out);
+	fprintf(out, "group = %u\n", getegid());
+	fclose(out);
+	assert_return_code(pipe(pipes), errno);
+	snprintf(number, sizeof(number), "%d", pipes[1]);
+	fcntl(pipes[0], F_SETFD, FD_CLOEXEC);
+	assert_int_equal(posix_spawn(&rig->system, file, NULL, NULL, argv, environ), 0);
+	close(pipes[1]);
+	assert_int_equal(read(pipes[0], &byte, 1), 1);
+	assert_int_equal(byte, 'o');
+	close(pipes[0]);
+}
+
+static void kill_system(struct rig *rig)
+{
+	if (!rig->system)
+		return;
+	kill(rig->system, SIGKILL);
+	assert_return_code(waitpid(rig->system, NULL, 0), errno);
+	rig->system = 0;
+}
+
+/* Who listens there is who SO_PEERCRED names. */
+static void kill_private(struct rig *rig)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	AUTO_CLOSE int pidfd = -1;
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	char byte;
+
+	strcpy(addr.sun_path, in(rig, "virtualizationservice/socket"));
+	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	assert_return_code(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len), errno);
+	assert_return_code(kill(cred.pid, SIGKILL), errno);
+	while (read(fd, &byte, 1) > 0)
+		;
+}
+
+/* --- a client of the manager ------------------------------------------------- */
+
+static int on_list(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	return global_forward(((struct rig *)userdata)->g, "ListVms", m, error);
+}
+
+static int on_open_vm(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	return global_forward(((struct rig *)userdata)->g, "OpenVm", m, error);
+}
+
+static const sd_bus_vtable vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_METHOD("ListVms", "", "aa{sv}", on_list, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("OpenVm", "s", "h", on_open_vm, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_VTABLE_END
+};
+
+static const struct peer_object object = { "/m", "m.m", vtable };
+
+static void on_gone(struct peer *peer, void *userdata)
+{
+	struct rig *rig = userdata;
+
+	peer_free(peer);
+	rig->peer = NULL;
+}
+
+static const struct peer_ops peer_ops = {
+	.objects = &object,
+	.n_objects = 1,
+	.gone = on_gone,
+};
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	struct rig *rig = userdata;
+
+	(void)error;
+	rig->answer = sd_bus_message_ref(m);
+	return 0;
+}
+
+/* One call through manager and service; the answer lasts until the next one. */
+static sd_bus_message *ask(struct rig *rig, const char *member, const char *text)
+{
+	rig->answer = sd_bus_message_unref(rig->answer);
+	assert_return_code(sd_bus_call_method_async(rig->client, NULL, NULL, "/m",
+						    "m.m", member, on_answer, rig,
+						    text ? "s" : "", text),
+			   0);
+	while (!rig->answer)
+		assert_true(sd_event_run(rig->event, 20 * 1000000ULL) > 0);
+	return rig->answer;
+}
+
+/* The value of a key of the only VM that there is. */
+static uint32_t only_vm(struct rig *rig, const char *wanted)
+{
+	sd_bus_message *m = ask(rig, "ListVms", NULL);
+	uint32_t value = UINT32_MAX;
+	const char *key;
+
+	if (sd_bus_message_is_method_error(m, NULL))
+		fail_msg("%s", sd_bus_message_get_error(m)->message);
+	assert_true(sd_bus_message_enter_container(m, 'a', "a{sv}") > 0);
+	if (sd_bus_message_enter_container(m, 'a', "{sv}") <= 0)
+		return 0;
+	while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
+		assert_return_code(sd_bus_message_read(m, "s", &key), 0);
+		if (strcmp(key, wanted) == 0)
+			assert_return_code(sd_bus_message_read(m, "v", "u", &value), 0);
+		else
+			assert_return_code(sd_bus_message_skip(m, "v"), 0);
+		sd_bus_message_exit_container(m);
+	}
+	sd_bus_message_exit_container(m);
+	assert_int_equal(sd_bus_message_at_end(m, false), 1);
+	assert_int_not_equal(value, UINT32_MAX);
+	return value;
+}
+
+/* How many VMs the host's service knows, asked without the manager. */
+static unsigned known_to_system(const struct rig *rig)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	sd_bus_message *reply;
+	unsigned n = 0;
+	sd_bus *bus;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, in(rig, "system/socket"));
+	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	assert_return_code(client_open(fd, &bus, NULL), 0);
+	assert_return_code(client_call(bus, GLOBAL_PATH, GLOBAL_INTERFACE, "ListVms",
+				       &reply, NULL, ""),
+			   0);
+	assert_true(sd_bus_message_enter_container(reply, 'a', "a{sv}") > 0);
+	for (; sd_bus_message_skip(reply, "a{sv}") > 0; n++)
+		;
+	sd_bus_message_unref(reply);
+	sd_bus_close_unref(bus);
+	return n;
+}
+
+/* --- the rig ----------------------------------------------------------------- */
 
 static int setup(void **state)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
-	char path[128], *build = getenv("BUILD");
-	AUTO_FREE char *program = NULL;
+	AUTO_FREE char *file = program();
+	int fds[2];
 
 	assert_non_null(rig);
+	rig->handle = -1;
 	strcpy(rig->dir, "/tmp/test_service_XXXXXX");
 	assert_non_null(mkdtemp(rig->dir));
-	assert_true(asprintf(&program, "%s/virtualizationservice", build ?: "build") >
-		    0);
-	setenv("VIRTUALIZATIONSERVICE", program, 1);
+	setenv("VIRTUALIZATIONSERVICE", file, 1);
 	setenv("XDG_RUNTIME_DIR", rig->dir, 1);
-	in(rig, "system", path);
-	setenv("VIRTUALIZATIONSERVICE_SOCKET", path, 1);
+	setenv("VIRTUALIZATIONSERVICE_SOCKET", in(rig, "system/socket"), 1);
 	assert_return_code(sd_event_new(&rig->event), 0);
 	assert_return_code(global_new(rig->event, &ops, rig, &rig->g, NULL), 0);
+	assert_return_code(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
+		errno);
+	assert_return_code(
+		peer_new(rig->event, fds[0], &peer_ops, rig, &rig->peer, NULL), 0);
+	assert_return_code(client_open(fds[1], &rig->client, NULL), 0);
+	assert_return_code(sd_bus_attach_event(rig->client, rig->event, 0), 0);
 	*state = rig;
 	return 0;
 }
@@ -68,42 +262,189 @@ static int teardown(void **state)
 	char command[128];
 
 	global_free(rig->g);
+	sd_bus_message_unref(rig->answer);
+	sd_bus_close_unref(rig->client);
+	peer_free(rig->peer);
 	sd_event_unref(rig->event);
+	kill_system(rig);
+	cleanup_close(&rig->handle);
 	snprintf(command, sizeof(command), "rm -rf %s", rig->dir);
 	assert_int_equal(system(command), 0);
 	free(rig);
 	return 0;
 }
 
+static uint32_t create(struct rig *rig, int *ret_lease)
+{
+	struct err err = { "" };
+	uint32_t cid;
+
+	if (global_create_context(rig->g, "one", 1 << 28, 3, &cid, ret_lease, &err) < 0)
+		fail_msg("%s", err.msg);
+	return cid;
+}
+
 static void test_a_private_service_is_started_where_there_is_none(void **state)
 {
 	struct rig *rig = *state;
-	struct err err = { "" };
 	uint32_t cid[2];
 	int lease[2];
 
 	for (int i = 0; i < 2; i++) {
-		int r = global_create_context(rig->g, "one", 1 << 28, 1, &cid[i],
-					      &lease[i], &err);
-
-		if (r < 0)
-			fail_msg("%s", err.msg);
-		assert_true(fcntl(lease[i], F_GETFD) == FD_CLOEXEC);
+		cid[i] = create(rig, &lease[i]);
+		assert_int_equal(fcntl(lease[i], F_GETFD), FD_CLOEXEC);
 	}
 	assert_int_equal(cid[1], cid[0] == 65535 ? 2048 : cid[0] + 1);
 	assert_string_equal(global_kind(rig->g), "private");
-	global_update_context(rig->g, cid[0], 2, NULL);
 	global_release_context(rig->g, cid[0]);
+	assert_int_equal(only_vm(rig, "cid"), cid[1]);
+	close(lease[0]);
+	close(lease[1]);
+}
+
+static void test_nothing_of_a_private_service_outlives_its_managers(void **state)
+{
+	struct rig *rig = *state;
+	int lease;
+
+	create(rig, &lease);
+	close(lease);
+	global_free(rig->g);
+	rig->g = NULL;
+	for (int i = 0;
+	     i < 200 && access(in(rig, "virtualizationservice/socket"), F_OK) == 0; i++)
+		usleep(50000);
+	assert_int_equal(access(in(rig, "virtualizationservice/socket"), F_OK), -1);
+	for (int i = 0;
+	     i < 200 && access(in(rig, "virtualizationservice/cid"), F_OK) == 0; i++)
+		usleep(50000);
+	assert_int_equal(access(in(rig, "virtualizationservice/cid"), F_OK), -1);
+}
+
+static void test_what_the_manager_tells_is_listed(void **state)
+{
+	struct rig *rig = *state;
+	int lease;
+	uint32_t cid = create(rig, &lease);
+
+	assert_int_equal(only_vm(rig, "cid"), cid);
+	assert_int_equal(only_vm(rig, "state"), 0);
+	assert_int_equal(only_vm(rig, "cpus"), 3);
+	assert_int_equal(only_vm(rig, "uid"), geteuid());
+	assert_int_equal(only_vm(rig, "pid"), getpid());
+	global_update_context(rig->g, cid, 2, NULL);
+	assert_int_equal(only_vm(rig, "state"), 2);
+	close(lease);
+}
+
+static void test_a_private_service_that_is_killed_is_replaced(void **state)
+{
+	struct rig *rig = *state;
+	int lease, more;
+	uint32_t cid = create(rig, &lease);
+
+	global_update_context(rig->g, cid, 3, NULL);
+	kill_private(rig);
+	/* The call that meets the loss may fail; it is not to be in vain twice. */
+	while (sd_bus_message_is_method_error(ask(rig, "ListVms", NULL), NULL))
+		;
+	assert_int_equal(only_vm(rig, "cid"), cid);
+	assert_int_equal(only_vm(rig, "state"), 3);
+	assert_int_not_equal(create(rig, &more), cid);
+	close(lease);
+	close(more);
+}
+
+static void test_the_hosts_service_is_used_where_there_is_one(void **state)
+{
+	struct rig *rig = *state;
+	int lease;
+
+	start_system(rig);
+	assert_int_equal(create(rig, &lease), 2048);
+	assert_string_equal(global_kind(rig->g), "system");
+	assert_int_equal(access(in(rig, "virtualizationservice"), F_OK), -1);
+	close(lease);
+}
+
+/* A private one would give out CIDs that the host's has given. */
+static void test_a_manager_with_vms_waits_for_the_hosts_service(void **state)
+{
+	struct rig *rig = *state;
+	struct err err = { "" };
+	int lease, none;
+	uint32_t cid, no;
+
+	start_system(rig);
+	cid = create(rig, &lease);
+	kill_system(rig);
+	assert_true(global_create_context(rig->g, "two", 1, 1, &no, &none, &err) < 0);
+	assert_int_equal(access(in(rig, "virtualizationservice"), F_OK), -1);
+	assert_string_equal(global_kind(rig->g), "system");
+	start_system(rig);
+	/* It is the watch that notices. */
+	for (int i = 0; i < 200 && known_to_system(rig) == 0; i++)
+		assert_return_code(sd_event_run(rig->event, 100000), 0);
+	assert_int_equal(known_to_system(rig), 1);
+	assert_int_equal(only_vm(rig, "cid"), cid);
+	assert_int_equal(create(rig, &none), cid + 1);
+	close(lease);
+	close(none);
+}
+
+static void test_another_clients_vm_is_opened_by_its_manager(void **state)
+{
+	struct rig *rig = *state;
+	char text[16], byte;
+	int lease, fd;
+	uint32_t cid = create(rig, &lease);
+
+	snprintf(text, sizeof(text), "%u", cid);
+	for (int i = 0; i < 2; i++) {
+		sd_bus_message *m = ask(rig, "OpenVm", i ? "one" : text);
+
+		if (sd_bus_message_is_method_error(m, NULL))
+			fail_msg("%s", sd_bus_message_get_error(m)->message);
+		assert_return_code(sd_bus_message_read(m, "h", &fd), 0);
+		assert_int_equal(rig->opened, cid);
+		assert_int_equal(write(rig->handle, "x", 1), 1);
+		assert_int_equal(read(fd, &byte, 1), 1);
+		assert_int_equal(byte, 'x');
+		close(TAKE_FD(rig->handle));
+	}
+	close(lease);
+}
+
+static void test_what_is_not_there_or_ambiguous_is_not_opened(void **state)
+{
+	struct rig *rig = *state;
+	int lease[2];
+
+	create(rig, &lease[0]);
+	create(rig, &lease[1]);
+	assert_true(sd_bus_message_is_method_error(ask(rig, "OpenVm", "two"),
+						   "org.vmm.Error.NotFound"));
+	assert_true(sd_bus_message_is_method_error(ask(rig, "OpenVm", "99999999"),
+						   "org.vmm.Error.NotFound"));
+	assert_true(sd_bus_message_is_method_error(ask(rig, "OpenVm", "one"),
+						   "org.vmm.Error.BadArgument"));
+	assert_int_equal(rig->opened, 0);
 	close(lease[0]);
 	close(lease[1]);
 }
 
 int main(void)
 {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(
-			test_a_private_service_is_started_where_there_is_none, setup,
-			teardown),
+		TEST(test_a_private_service_is_started_where_there_is_none),
+		TEST(test_nothing_of_a_private_service_outlives_its_managers),
+		TEST(test_what_the_manager_tells_is_listed),
+		TEST(test_a_private_service_that_is_killed_is_replaced),
+		TEST(test_the_hosts_service_is_used_where_there_is_one),
+		TEST(test_a_manager_with_vms_waits_for_the_hosts_service),
+		TEST(test_another_clients_vm_is_opened_by_its_manager),
+		TEST(test_what_is_not_there_or_ambiguous_is_not_opened),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
