@@ -110,7 +110,31 @@ version_4() {
 		cmp "$o/bootconfig" "$dir/config"
 }
 
+# tells WORDS AVB-ARGUMENT...: one sentence, no traceback, and nothing is written.
+tells() {
+	local words=$1 got=0
+	shift
+	"$avb" "$@" 2>"$dir/said" || got=$?
+	[ $got = 1 ] && [ "$(wc -l <"$dir/said")" = 1 ] && [ ! -e "$o/bad" ] && says "^avb: .*$words" "$dir/said" ||
+		{ echo "$*:" && cat "$dir/said" && return 1; }
+}
+bad_values() {
+	local sign=(vbmeta "$o/bad" --key "$pem")
+	tells '--salt: "xyz" is not hex' "${sign[@]}" --salt xyz && tells '--salt: "abc" is not hex' "${sign[@]}" --salt abc &&
+		tells '--hashtree a: "00,11" must be ROOT,SALT,SIZE' "${sign[@]}" --hashtree a=00,11 &&
+		tells '--hashtree a: "0g" is not hex' "${sign[@]}" --hashtree a=0g,11,4096 &&
+		tells '--hashtree a: "4k" is not a number' "${sign[@]}" --hashtree a=00,11,4k &&
+		tells '--hashtree a: "-1" is not a number' "${sign[@]}" --hashtree a=00,11,-1 &&
+		tells '"18446744073709551616" is not a number' "${sign[@]}" --rollback-index 18446744073709551616 &&
+		tells '--flags: "x" is not a number' "${sign[@]}" --flags x &&
+		tells '"15,7" must be PRIORITY,TRIES,SUCCESSFUL' misc "$o/bad" 15,7 &&
+		tells '"16" is not a number from 0 to 15' misc "$o/bad" 16,0,0 &&
+		tells '"" is not a number' misc "$o/bad" 1,,0 && tells 'more than 4 slots' misc "$o/bad" 1,1,1 1,1,1 1,1,1 1,1,1 1,1,1 &&
+		cp "$dir/kernel" "$o/image" && tells 'footer: "64K" is not a number' footer "$o/image" 64K --name a --key "$pem"
+}
+
 check 'what avb makes has the digests that are frozen' frozen
+check 'bad values are told in a sentence' bad_values
 check 'an independent parser and openssl agree with vbmeta' described
 check 'and with a footer' footed
 check 'unpack_bootimg agrees with version 2' unpacks 2

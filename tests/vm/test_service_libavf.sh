@@ -10,14 +10,18 @@ VIRTMGR=$(realpath "$BUILD/virtmgr")
 export VIRTMGR
 # A private service of this test's own.
 export XDG_RUNTIME_DIR=$dir
-sanitizers=${BUILD#build} sanitizers=${sanitizers#/}
-sanitize=${sanitizers:+-fsanitize=${sanitizers//-/,}}
+# As what there is was built.
+read -r cc _ <"$BUILD/flags"
+sanitizers=${BUILD#build} sanitizers=${sanitizers#/} sanitizers=${sanitizers//-/,}
+prefix=$(cat "$BUILD/prefix")
 root=$dir/root
-export PKG_CONFIG_PATH=$root/usr/local/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
-export LD_LIBRARY_PATH=$root/usr/local/lib
-include=$root/usr/local/include
+export PKG_CONFIG_PATH=$root$prefix/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
+export LD_LIBRARY_PATH=$root$prefix/lib
+include=$root$prefix/include
 
-install_it() { make -s install-libavf DESTDIR="$root" PREFIX=/usr/local; }
+install_it() {
+	make -s install-libavf DESTDIR="$root" PREFIX="$prefix" CC="$cc" SAN="$sanitizers"
+}
 
 header() { # COMPILER STANDARD HEADER
 	printf '#include <%s>\nint x;\n' "$3" |
@@ -74,8 +78,7 @@ needed() {
 compile() { # EXAMPLE NAME ARGUMENT...
 	local source=service/libavf/examples/$1.c name=$2
 	shift 2
-	# shellcheck disable=SC2086 # several words, or none
-	${CC:-gcc} $sanitize -std=gnu17 -Wall -Wextra -Werror -o "$dir/$name" "$source" "$@"
+	"$cc" ${sanitizers:+"-fsanitize=$sanitizers"} -std=gnu17 -Wall -Wextra -Werror -o "$dir/$name" "$source" "$@"
 }
 
 dynamic() {
