@@ -75,7 +75,7 @@ BENCHES := $(BUILD)/bench/preload.so \
 	$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out %/preload.c,$(BENCH_SRC)))
 
 
-.PHONY: all services libavf help run test test-unit test-vm test-lab test-programs bench fuzz soak install \
+.PHONY: all services libavf help run test test-unit test-vm test-lab test-programs bench fuzz soak install install-libavf \
 	format lint lint-format lint-arrows clean guests bench-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -180,14 +180,14 @@ $(BUILD)/examples/%: service/libavf/examples/%.c $(BUILD)/libavf.so $(BUILD)/fla
 
 # --- generated -------------------------------------------------------------
 
-# The DSDT, compiled by ACPICA; its C output holds a time stamp, so od makes ours.
-$(BUILD)/gen/dsdt.h: boot/x86_64/dsdt.asl | $(BUILD)/setup
-	$(call say,IASL,$<)
+# The DSDTs, compiled by ACPICA; its C output holds a time stamp, so od makes ours.
+$(BUILD)/gen/dsdt_pc.h: IASL_FLAGS = -D PC
+$(BUILD)/gen/dsdt.h $(BUILD)/gen/dsdt_pc.h: %.h: boot/x86_64/dsdt.asl | $(BUILD)/setup
+	$(call say,IASL,$@)
 	@mkdir -p $(@D)
-	$(Q)iasl -we -p $(BUILD)/gen/dsdt $< >$(BUILD)/gen/iasl.log || \
-		{ cat $(BUILD)/gen/iasl.log; false; }
-	$(Q)od -An -v -tx1 $(BUILD)/gen/dsdt.aml | sed 's/ \(..\)/0x\1,/g' >$@
-$(BUILD)/obj/boot/x86_64/acpi.o: $(BUILD)/gen/dsdt.h
+	$(Q)iasl -we $(IASL_FLAGS) -p $* $< >$*.log || { cat $*.log; false; }
+	$(Q)od -An -v -tx1 $*.aml | sed 's/ \(..\)/0x\1,/g' >$@
+$(BUILD)/obj/boot/x86_64/acpi.o: $(BUILD)/gen/dsdt.h $(BUILD)/gen/dsdt_pc.h
 
 # Seccomp filters are compiled here, by libseccomp, and are mere tables at run time.
 $(BUILD)/gen/seccomp-gen: vmm/seccomp_gen.c vmm/seccomp_rules.h $(BUILD)/flags | $(BUILD)/setup
@@ -251,9 +251,10 @@ $(VM_TESTS): $(BUILD)/tests/vm/%: $(BUILD)/obj/tests/vm/%.o $(call obj,$(VM_HELP
 $(call obj,$(VM_TEST_SRC) $(VM_HELP_SRC)): | $(INTERFACE_HEADERS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock signed)
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock signed pc-disk)
 MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button evdev ext4 pvpanic-pci
 MODULES_standard := i6300esb
+MODULES_pc := virtio_pci virtio_blk
 MODULES_vsock := virtio_pci vmw_vsock_virtio_transport
 FILES_vsock := vsock=$(BUILD)/lab/vsock-agent:755
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
@@ -279,6 +280,11 @@ $(BUILD)/lab/signed: tests/lab/signed $(BUILD)/lab/cloud $(BUILD)/vmm
 	@tests/setup test
 	$(call say,GUEST,$@)
 	$(Q)$< $@
+# A disk as PCs boot it.
+$(BUILD)/lab/pc-disk: tests/lab/pc_disk $(BUILD)/lab/pc
+	@tests/setup test
+	$(call say,GUEST,$@)
+	$(Q)$< $@ $(BUILD)/lab/pc
 # The kernel's own programs; without one, its test is skipped and tells why.
 $(BUILD)/lab/vsock_test $(BUILD)/lab/bootconfig: $(BUILD)/lab/%: guest/linux/% | $(BUILD)/setup
 	$(call say,GUEST,$@)
@@ -349,32 +355,35 @@ $(SERVICE_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(SERVICE_ARCHI
 
 # --- the rest --------------------------------------------------------------
 
-install: all $(BUILD)/vmm.1 $(addprefix $(BUILD)/virtualizationservice.,8 conf.5 service)
-	install -D -m 755 $(BUILD)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
-	install -D -m 644 $(BUILD)/vmm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmm.1
+MANUALS := $(wildcard vmm/*.scd service/*/*.scd)
+manual = $(BUILD)/$(notdir $(basename $(1)))
+UNITS_DIR := service/virtualizationservice/systemd
+install: all install-libavf $(foreach m,$(MANUALS),$(call manual,$m)) $(BUILD)/virtualizationservice.service bootloader
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/vmm $(SERVICE_PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	$(foreach m,$(MANUALS),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(basename $m))) $(call manual,$m) &&) :
+	install -D -m 644 service/vm/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vm
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(UNITS_DIR)/virtualizationservice.socket $(BUILD)/virtualizationservice.service
+	install -D -m 644 $(UNITS_DIR)/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/virtualizationservice.conf
+	install -D -m 644 $(UNITS_DIR)/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/virtualizationservice.conf
+	install -D -m 644 $(BARE_OUT)/bootloader.rom $(DESTDIR)$(PREFIX)/share/vmm/bootloader.rom
+	install -D -m 755 $(BOOTLOADER)/avb $(DESTDIR)$(PREFIX)/share/vmm/avb
+install-libavf: libavf $(BUILD)/libavf.3
 	install -d $(DESTDIR)$(PREFIX)/include/android $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 service/libavf/include/android/virtualization.h $(DESTDIR)$(PREFIX)/include/android
 	install -m 644 service/libavf/include/vmm/avf.h $(DESTDIR)$(PREFIX)/include/vmm
 	install -m 644 $(BUILD)/libavf.a $(BUILD)/libavf.so.0 $(DESTDIR)$(PREFIX)/lib
 	ln -sf libavf.so.0 $(DESTDIR)$(PREFIX)/lib/libavf.so
 	install -m 644 $(BUILD)/libavf.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -D -m 755 $(BUILD)/virtualizationservice $(DESTDIR)$(PREFIX)/bin/virtualizationservice
-	install -D -m 644 $(BUILD)/virtualizationservice.8 $(DESTDIR)$(PREFIX)/share/man/man8/virtualizationservice.8
-	install -D -m 644 $(BUILD)/virtualizationservice.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/virtualizationservice.conf.5
-	install -D -m 644 $(UNITS_DIR)/virtualizationservice.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/virtualizationservice.socket
-	install -D -m 644 $(BUILD)/virtualizationservice.service $(DESTDIR)$(PREFIX)/lib/systemd/system/virtualizationservice.service
-	install -D -m 644 $(UNITS_DIR)/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/virtualizationservice.conf
-	install -D -m 644 $(UNITS_DIR)/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/virtualizationservice.conf
-$(BUILD)/vmm.1: vmm/vmm.1.scd | $(BUILD)/setup
+	install -D -m 644 $(BUILD)/libavf.3 $(DESTDIR)$(PREFIX)/share/man/man3/libavf.3
+$(foreach m,$(MANUALS),$(eval $(call manual,$m): $m))
+$(foreach m,$(MANUALS),$(call manual,$m)): | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
-$(BUILD)/virtualizationservice.%: service/virtualizationservice/virtualizationservice.%.scd | $(BUILD)/setup
-	$(Q)scdoc <$< >$@
-UNITS_DIR := service/virtualizationservice/systemd
-$(BUILD)/virtualizationservice.service: $(UNITS_DIR)/virtualizationservice.service.in $(BUILD)/flags
+$(BUILD)/virtualizationservice.service: $(UNITS_DIR)/virtualizationservice.service.in $(BUILD)/prefix
 	$(Q)sed 's|@BINDIR@|$(PREFIX)/bin|' $< >$@
 
 C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
-GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h $(BUILD)/gen/bearssl $(INTERFACE_HEADERS)
+GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h $(BUILD)/gen/dsdt_pc.h $(BUILD)/gen/bearssl $(INTERFACE_HEADERS)
 format:
 	@tests/setup lint
 	clang-format -i $(C_FILES)

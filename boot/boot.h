@@ -21,11 +21,18 @@ struct boot_image {
 	const char *path; /* for messages */
 };
 
+struct boot_rom;
+
 struct boot_cfg {
 	struct boot_image kernel; /* none: firmware, from a struct boot_rom, starts */
 	struct boot_image initrd;
 	const char *cmdline;
 	unsigned n_cpus; /* 1 to 255 */
+	/*
+	 * Firmware of a PC: its end is copied to RAM below 1 MiB, and that is all that
+	 * it finds there. NULL: there is none.
+	 */
+	const struct boot_rom *pc_rom;
 };
 
 /* How the first CPU starts. */
@@ -67,10 +74,31 @@ int boot_rom_load(const struct boot_image *img, struct boot_rom *ret_rom,
 		  struct err *err);
 void boot_rom_free(struct boot_rom *rom); /* harmless on zeroes */
 
+/* What firmware of a PC asks its machine for, by name: files of QEMU's fw_cfg. */
+#define BOOT_MAX_FILES 5
+struct boot_files {
+	size_t n;
+	struct boot_file {
+		const char *name;
+		void *data;
+		uint32_t size;
+	} v[BOOT_MAX_FILES];
+};
+
+/*
+ * Make them for a machine with RAM at @n_ranges @ranges, for boot_files_free().
+ * -ENOMEM.
+ */
+int boot_files_make(const struct gmem_range *ranges, size_t n_ranges, unsigned n_cpus,
+		    struct boot_files *ret_files, struct err *err);
+void boot_files_free(struct boot_files *files); /* harmless on zeroes */
+
 /* Whom firmware may trust. */
+#define BOOT_MAX_CHAINED 31
 struct boot_trust {
 	struct boot_image key; /* fd -1: nobody */
 	uint64_t rollback_index;
+	uint64_t rollback_indices[BOOT_MAX_CHAINED]; /* of locations from 1 on */
 	bool unlocked;
 };
 

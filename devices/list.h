@@ -18,6 +18,9 @@ DEVICE_CLASS(i8042_class)
 DEVICE_CLASS(acpi_pm_class)
 DEVICE_CLASS(debug_exit_class)
 DEVICE_CLASS(debugcon_class) /* made by --serial hardware=debugcon */
+/* What a PC's firmware wants: made by --firmware-compat. */
+DEVICE_CLASS(port92_class)
+DEVICE_CLASS(fw_cfg_class)
 
 /* PCI functions behind virtio's (virtio/list.h); the order is that of their slots. */
 DEVICE_CLASS(pvpanic_class)

@@ -141,6 +141,7 @@ int pci_bus_add(struct pci_bus *bus, struct pci_func *f, struct err *err)
 	bus->next_bar = (uint32_t)next;
 	bus->slots[slot] = f;
 	f->slot = slot;
+	f->window_end = bus->pc ? PCI_PC_WINDOW_END : PCI_WINDOW_END;
 	f->config[PCI_INTERRUPT_LINE] = PCI_INTX_GSI(slot);
 	return 0;
 }
@@ -154,7 +155,7 @@ static uint32_t bar_wanted(const struct pci_func *f, unsigned bar)
 
 	if (!(config16(f, PCI_COMMAND) & PCI_COMMAND_MEMORY) ||
 	    addr < PCI_WINDOW_BASE ||
-	    !range_within(addr, f->bar_size[bar], PCI_WINDOW_END))
+	    !range_within(addr, f->bar_size[bar], f->window_end))
 		return 0;
 	return addr;
 }

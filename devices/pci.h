@@ -5,8 +5,9 @@
  * Configuration accesses come from the host bridge (devices/pci_host.c) with
  * the owner's dev->lock held. BARs are 32-bit memory, assigned before the guest runs,
  * mapped as window @bar of the owner while memory decoding is on, and may be moved by
- * the guest anywhere within [PCI_WINDOW_BASE, PCI_WINDOW_END); elsewhere they are not
- * mapped. PCI Local Bus 3.0 sections 6.1-6.2, 6.8.2 (MSI-X).
+ * the guest anywhere within [PCI_WINDOW_BASE, PCI_WINDOW_END), or on a PC's bus up to
+ * PCI_PC_WINDOW_END; elsewhere they are not mapped. PCI Local Bus 3.0
+ * sections 6.1-6.2, 6.8.2 (MSI-X).
  */
 #pragma once
 
@@ -15,6 +16,7 @@
 
 #define PCI_WINDOW_BASE 0xd0000000u
 #define PCI_WINDOW_END 0xf4000000u
+#define PCI_PC_WINDOW_END 0xfec00000u /* where a PC's I/O APIC is */
 #define PCI_ECAM_BASE 0xf4000000u /* bus 0 only: 1 MiB */
 #define PCI_ECAM_SIZE 0x100000u
 #define PCI_MAX_SLOTS 32
@@ -35,7 +37,8 @@ struct pci_msix_vector {
 
 struct pci_func {
 	struct device *dev; /* the owner, whose lock guards all of this */
-	unsigned slot; /* set by pci_add */
+	unsigned slot; /* set by pci_add, as the next is */
+	uint32_t window_end; /* where BARs may reach to */
 	uint8_t config[PCI_CONFIG_SIZE];
 	uint8_t wmask[PCI_CONFIG_SIZE]; /* bits that the guest may write */
 	uint32_t bar_size[PCI_NUM_BARS]; /* 0: none */
@@ -125,6 +128,7 @@ void pci_func_reset(struct pci_func *f);
 struct pci_bus {
 	struct pci_func *slots[PCI_MAX_SLOTS];
 	uint32_t next_bar; /* where the next BAR is assigned */
+	bool pc; /* a PC's: set before the first function is added */
 };
 
 /*
@@ -135,7 +139,8 @@ int pci_bus_add(struct pci_bus *bus, struct pci_func *f, struct err *err);
 
 /*
  * The host bridge: CF8/CFC, ECAM, and the reset register 0xcf9 (which ends the
- * VM). Its configuration is the bus that it serves.
+ * VM). Its configuration is the bus that it serves; on a PC's it is the i440FX of
+ * QEMU's machines, as far as their firmware looks.
  */
 struct pci_host_cfg {
 	struct pci_bus *bus;

@@ -8,6 +8,7 @@
  * write, then the lock of the device that owns the function.
  */
 #include <errno.h>
+#include <linux/pci_regs.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -19,6 +20,11 @@
 #define PORT_RESET 1u /* 0xcf9 */
 #define PORT_DATA 4u /* 0xcfc */
 #define RESET_CPU (1u << 2)
+
+/* Registers of the i440FX that say where ROM's addresses are RAM (290549, 3.2.18). */
+#define PAM0 0x59
+#define NUM_PAMS 7
+#define PAM_ENABLES 0x33 /* reads, and writes, of each half; of PAM0 the upper only */
 
 enum { WIN_PORTS, WIN_ECAM };
 
@@ -137,6 +143,18 @@ static void host_free(struct device *dev)
 	free(h);
 }
 
+/*
+ * QEMU's firmware knows its machine by the subsystem, and copies itself to RAM once
+ * it has enabled that. It is RAM from the beginning, so the registers mean nothing.
+ */
+static void be_a_pc(struct pci_func *f)
+{
+	le16_put(f->config + PCI_SUBSYSTEM_VENDOR_ID, 0x1af4);
+	le16_put(f->config + PCI_SUBSYSTEM_ID, 0x1100);
+	memset(f->wmask + PAM0, PAM_ENABLES, NUM_PAMS);
+	f->wmask[PAM0] &= 0xf0;
+}
+
 static int host_create(const void *cfg, const struct dev_host *host,
 		       struct device **ret_dev, struct err *err)
 {
@@ -153,6 +171,8 @@ static int host_create(const void *cfg, const struct dev_host *host,
 	h->bus = c->bus;
 	pci_func_init(&h->func, &h->dev, &ids);
 	h->func.config[0x3d] = 0; /* a bridge interrupts nobody */
+	if (h->bus->pc)
+		be_a_pc(&h->func);
 	r = host->ops->map(host->ctx, &h->dev, WIN_PORTS, DEV_PIO, PORTS_BASE,
 			   PORTS_LEN);
 	if (r < 0)

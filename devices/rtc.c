@@ -2,17 +2,25 @@
  * The PC's CMOS clock: Motorola MC146818A data sheet, and IBM's century byte.
  *
  * It shows the host's time in UTC and cannot be set: writes to the time are
- * ignored. It raises no interrupts, so alarms never come. The time is computed here
- * because libc's would open time zone files.
+ * ignored. It raises interrupts on the PC of a firmware only; elsewhere alarms never
+ * come. The time is computed here because libc's would open time zone files.
  */
-#include "devices/list.h"
+#include "devices/rtc.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
 
 #define BASE 0x70
 #define NUM_PORTS 2
+
+#define IRQ 8
+#define NS 1000000000ll /* a second's */
 
 enum {
 	REG_SECONDS = 0,
@@ -27,25 +35,58 @@ enum {
 	REG_C = 12,
 	REG_D = 13,
 	REG_CENTURY = 0x32, /* the FADT says so too */
+	/* What a PC's firmware finds: IBM's, and from 0x34 on that of QEMU's machines.
+	 */
+	REG_BASE_KIB = 0x15,
+	REG_EXTENDED_KIB = 0x17,
+	REG_EXTENDED_KIB_TESTED = 0x30,
+	REG_ABOVE_16_MIB = 0x34, /* in units of 64 KiB, as is the next */
+	REG_ABOVE_4_GIB = 0x5b, /* three bytes */
+	REG_MORE_CPUS = 0x5f, /* than one */
 };
+
+#define BASE_KIB 640
+#define KIB 1024u
+#define MIB (1024u * KIB)
 
 /* Update-in-progress, bit 7, is never set: see refresh(). */
 #define A_WRITABLE 0x7f
 #define A_DEFAULT 0x26 /* 32768 Hz, 1024 Hz */
+#define A_RATE 0x0f /* of the periodic interrupt; 0: none */
 #define B_SET 0x80 /* stop the clock */
+/* Causes of an interrupt: enabled in B, seen in C. */
+#define CAUSE_PERIODIC 0x40
+#define CAUSE_ALARM 0x20
+#define CAUSE_UPDATE 0x10
+#define CAUSES (CAUSE_PERIODIC | CAUSE_ALARM | CAUSE_UPDATE)
+#define C_INTERRUPT 0x80
 #define B_BINARY 0x04
 #define B_24H 0x02
 #define D_VALID 0x80 /* the battery is good */
 #define HOUR_PM 0x80
+#define ALARM_ANY 0xc0 /* and above: each second, minute or hour */
 
 #define INDEX_MASK 0x7f /* bit 7 masks NMIs, of which there are none */
 
 struct rtc {
 	struct device dev;
 	uint8_t index;
-	uint8_t ram[128]; /* the time's bytes and C, D are not used */
+	uint8_t ram[128]; /* the time's bytes and D are not used */
 	time_t shown; /* what the time's registers show */
+
+	/* Interrupts; without them timer_fd is -1. */
+	int timer_fd;
+	struct loop_watch *watch;
+	time_t updated; /* the last second that was one of the causes */
 };
+
+static struct timespec time_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return t;
+}
 
 /*
  * The registers must show one moment, though they are read one by one. Drivers start
@@ -54,14 +95,13 @@ struct rtc {
  */
 static void refresh(struct rtc *rtc, unsigned reg)
 {
-	struct timespec now;
+	time_t now = time_now().tv_sec;
 
 	if (rtc->ram[REG_B] & B_SET)
 		return;
-	clock_gettime(CLOCK_REALTIME, &now);
-	if (reg == REG_SECONDS || reg == REG_A || now.tv_sec > rtc->shown + 1 ||
-	    now.tv_sec < rtc->shown)
-		rtc->shown = now.tv_sec;
+	if (reg == REG_SECONDS || reg == REG_A || now > rtc->shown + 1 ||
+	    now < rtc->shown)
+		rtc->shown = now;
 }
 
 /* The Gregorian date of a day since 1970-01-01, in years that start in March. */
@@ -92,14 +132,12 @@ static uint8_t hours(const struct rtc *rtc, unsigned h)
 	return encode(rtc, h % 12 ? h % 12 : 12) | (h >= 12 ? HOUR_PM : 0);
 }
 
-static uint8_t read_time(struct rtc *rtc, unsigned reg)
+/* What register @reg of the time shows at @t. */
+static uint8_t time_reg(const struct rtc *rtc, time_t t, unsigned reg)
 {
-	unsigned year, month, day, second;
-	int64_t days;
+	int64_t days = t / 86400;
+	unsigned year, month, day, second = (unsigned)(t % 86400);
 
-	refresh(rtc, reg);
-	days = rtc->shown / 86400;
-	second = (unsigned)(rtc->shown % 86400);
 	civil(days, &year, &month, &day);
 	switch (reg) {
 	case REG_SECONDS:
@@ -128,16 +166,100 @@ static bool is_time(unsigned reg)
 	       (reg >= REG_WEEKDAY && reg <= REG_YEAR) || reg == REG_CENTURY;
 }
 
+/* The alarm's registers stand behind those that they are compared with. */
+static bool alarm_rings(const struct rtc *rtc, time_t t)
+{
+	for (unsigned reg = REG_SECONDS; reg <= REG_HOURS; reg += 2) {
+		uint8_t want = rtc->ram[reg + 1];
+
+		if (want < ALARM_ANY && want != time_reg(rtc, t, reg))
+			return false;
+	}
+	return true;
+}
+
+/* The wire is high from an enabled cause on until C is read. */
+static void update_wire(struct rtc *rtc)
+{
+	const struct dev_host *host = rtc->dev.host;
+	uint8_t *c = &rtc->ram[REG_C];
+	bool was = *c & C_INTERRUPT, is = *c & rtc->ram[REG_B] & CAUSES;
+
+	*c = (uint8_t)((*c & CAUSES) | (is ? C_INTERRUPT : 0));
+	if (is != was)
+		host->ops->irq(host->ctx, IRQ, is);
+}
+
+/* Of the periodic interrupt; 0: it is off. */
+static int64_t period_ns(const struct rtc *rtc)
+{
+	unsigned rate = rtc->ram[REG_A] & A_RATE;
+
+	if (!rate || !(rtc->ram[REG_B] & CAUSE_PERIODIC))
+		return 0;
+	/* The first two rates are those of the eighth and ninth. */
+	return NS * (1 << ((rate < 3 ? rate + 7 : rate) - 1)) / 32768;
+}
+
+static void set_timer(const struct rtc *rtc)
+{
+	int64_t period = period_ns(rtc), first = period;
+	struct itimerspec spec;
+
+	if (rtc->timer_fd < 0)
+		return;
+	if (!period && (rtc->ram[REG_B] & (CAUSE_ALARM | CAUSE_UPDATE)))
+		first = NS - time_now().tv_nsec;
+	spec = (struct itimerspec){
+		.it_value = { (time_t)(first / NS), (long)(first % NS) },
+		.it_interval = { 0, (long)period }, /* half a second at most */
+	};
+	/* Cannot fail. */
+	timerfd_settime(rtc->timer_fd, 0, &spec, NULL);
+}
+
+static void on_timer(void *arg, uint32_t events)
+{
+	struct rtc *rtc = arg;
+	uint8_t *c = &rtc->ram[REG_C];
+	time_t now = time_now().tv_sec;
+	uint64_t n;
+
+	(void)events;
+	AUTO_LOCK(&rtc->dev.lock);
+	/* Set anew meanwhile? */
+	if (read(rtc->timer_fd, &n, sizeof(n)) != sizeof(n))
+		return;
+	if (period_ns(rtc))
+		*c |= CAUSE_PERIODIC;
+	if (now != rtc->updated && !(rtc->ram[REG_B] & B_SET)) {
+		rtc->updated = now;
+		*c |= CAUSE_UPDATE | (alarm_rings(rtc, now) ? CAUSE_ALARM : 0);
+	}
+	update_wire(rtc);
+	if (!period_ns(rtc))
+		set_timer(rtc);
+}
+
+static uint8_t read_causes(struct rtc *rtc)
+{
+	uint8_t c = rtc->ram[REG_C];
+
+	rtc->ram[REG_C] &= C_INTERRUPT;
+	update_wire(rtc);
+	return c;
+}
+
 static uint8_t read_reg(struct rtc *rtc)
 {
 	unsigned reg = rtc->index;
 
-	if (is_time(reg))
-		return read_time(rtc, reg);
-	if (reg == REG_A)
+	if (is_time(reg) || reg == REG_A)
 		refresh(rtc, reg);
+	if (is_time(reg))
+		return time_reg(rtc, rtc->shown, reg);
 	if (reg == REG_C)
-		return 0;
+		return read_causes(rtc);
 	return reg == REG_D ? D_VALID : rtc->ram[reg];
 }
 
@@ -150,8 +272,13 @@ static void write_reg(struct rtc *rtc, uint8_t v)
 		refresh(rtc, REG_SECONDS);
 	if (reg == REG_A)
 		v &= A_WRITABLE;
-	if (!is_time(reg))
+	if (!is_time(reg) && reg != REG_C)
 		rtc->ram[reg] = v;
+	if (reg == REG_A || reg == REG_B) {
+		rtc->updated = time_now().tv_sec;
+		update_wire(rtc);
+		set_timer(rtc);
+	}
 }
 
 /* Wider accesses are consecutive ones, as on an 8-bit bus. */
@@ -189,28 +316,76 @@ static void rtc_reset(struct device *dev)
 	rtc->index = 0;
 	rtc->ram[REG_A] = A_DEFAULT;
 	rtc->ram[REG_B] = B_24H;
+	read_causes(rtc);
+	set_timer(rtc);
 }
 
 static void rtc_free(struct device *dev)
 {
-	free(dev);
+	struct rtc *rtc = (struct rtc *)dev;
+
+	loop_del(rtc->watch);
+	cleanup_close(&rtc->timer_fd);
+	free(rtc);
+}
+
+static int open_timer(struct rtc *rtc, struct err *err)
+{
+	const struct dev_host *host = rtc->dev.host;
+
+	rtc->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (rtc->timer_fd < 0)
+		return err_sys(err, -errno, "%s", host->name);
+	return loop_add(host->loop, rtc->timer_fd, EPOLLIN, on_timer, rtc, &rtc->watch,
+			err);
+}
+
+/* How many units fit behind @start in a memory of @size; at most @max. */
+static uint32_t units(uint64_t size, uint64_t start, uint64_t unit, uint32_t max)
+{
+	uint64_t n = size > start ? (size - start) / unit : 0;
+
+	return n < max ? (uint32_t)n : max;
+}
+
+static void tell_firmware(struct rtc *rtc, const struct rtc_cfg *c)
+{
+	uint32_t extended = units(c->low_mem, MIB, KIB, UINT16_MAX);
+	uint32_t high = units(c->high_mem, 0, 64 * KIB, 0xffffff);
+
+	le16_put(&rtc->ram[REG_BASE_KIB], BASE_KIB);
+	le16_put(&rtc->ram[REG_EXTENDED_KIB], (uint16_t)extended);
+	le16_put(&rtc->ram[REG_EXTENDED_KIB_TESTED], (uint16_t)extended);
+	le16_put(&rtc->ram[REG_ABOVE_16_MIB],
+		 (uint16_t)units(c->low_mem, 16 * MIB, 64 * KIB, UINT16_MAX));
+	le16_put(&rtc->ram[REG_ABOVE_4_GIB], (uint16_t)high);
+	rtc->ram[REG_ABOVE_4_GIB + 2] = (uint8_t)(high >> 16);
+	rtc->ram[REG_MORE_CPUS] = (uint8_t)(c->n_cpus - 1);
 }
 
 static int rtc_create(const void *cfg, const struct dev_host *host,
 		      struct device **ret_dev, struct err *err)
 {
 	struct rtc *rtc = calloc(1, sizeof(*rtc));
-	int r;
+	int r = 0;
 
-	(void)cfg;
 	if (!rtc)
 		return err_sys(err, -ENOMEM, "%s", host->name);
 	device_init(&rtc->dev, &rtc_class, host);
+	rtc->timer_fd = -1;
 	rtc_reset(&rtc->dev);
-	r = host->ops->map(host->ctx, &rtc->dev, 0, DEV_PIO, BASE, NUM_PORTS);
+	if (cfg) {
+		tell_firmware(rtc, cfg);
+		r = open_timer(rtc, err);
+	}
+	if (r == 0) {
+		r = host->ops->map(host->ctx, &rtc->dev, 0, DEV_PIO, BASE, NUM_PORTS);
+		if (r < 0)
+			err_sys(err, r, "%s: I/O port 0x%x", host->name, BASE);
+	}
 	if (r < 0) {
-		free(rtc);
-		return err_sys(err, r, "%s: I/O port 0x%x", host->name, BASE);
+		rtc_free(&rtc->dev);
+		return r;
 	}
 	*ret_dev = &rtc->dev;
 	return 0;

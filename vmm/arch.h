@@ -23,16 +23,20 @@ unsigned arch_memory(uint64_t size, struct gmem_range *ret_ranges);
  * (either may be empty): at most ARCH_MAX_SLOTS slots. Returns their number.
  */
 #define ARCH_MAX_SLOTS (GMEM_MAX_RANGES + 4)
-size_t arch_slots(const struct gmem *mem, const struct boot_rom *rom,
-		  const struct boot_rom *key, struct kvm_slot *ret_slots);
+size_t arch_slots(const struct arch *a, const struct gmem *mem,
+		  const struct boot_rom *rom, const struct boot_rom *key,
+		  struct kvm_slot *ret_slots);
 
 /* Windows at guest-physical addresses must lie within this range. */
 uint64_t arch_mmio_base(void);
 uint64_t arch_mmio_end(void);
 
-/* Before the VM exists: the interrupt controller and its window on the bus. */
-int arch_new(struct kvm *kvm, const struct dev_host *host, struct arch **ret_arch,
-	     struct err *err);
+/*
+ * Before the VM exists: the interrupt controller and its window on the bus. @pc: what
+ * firmware of a PC needs of it.
+ */
+int arch_new(struct kvm *kvm, bool pc, const struct dev_host *host,
+	     struct arch **ret_arch, struct err *err);
 void arch_free(struct arch *a); /* takes NULL */
 
 /* With the VM just created, and its memory mapped: what must precede the vCPUs. */

@@ -1,6 +1,7 @@
 /* One VM of the host's KVM; see kvm.h. */
 #include "vmm/kvm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -49,7 +50,7 @@ int kvm_create(struct kvm *kvm, unsigned n_pins, struct err *err)
 	pthread_mutex_init(&kvm->lock, NULL);
 	kvm->msis = calloc(KVM_MAX_MSIS, sizeof(*kvm->msis));
 	kvm->routes = calloc(1, sizeof(*kvm->routes) +
-					(n_pins + KVM_MAX_MSIS) *
+					(2 * n_pins + KVM_MAX_MSIS) *
 						sizeof(struct kvm_irq_routing_entry));
 	if (!kvm->msis || !kvm->routes)
 		return err_sys(err, -ENOMEM, "interrupt routes");
@@ -158,6 +159,14 @@ void kvm_route_pin(struct kvm *kvm, unsigned pin, uint64_t addr, uint32_t data)
 	r = route_set(kvm, pin, addr, data);
 	if (r < 0)
 		log_debug("kvm", "route of pin %u: error %d", pin, -r);
+}
+
+void kvm_keep_routes(struct kvm *kvm, const struct kvm_irq_routing_entry *routes,
+		     unsigned n)
+{
+	assert(kvm->routes->nr == 0 && n <= 2 * kvm->n_pins);
+	memcpy(kvm->routes->entries, routes, n * sizeof(*routes));
+	kvm->routes->nr = n;
 }
 
 int kvm_msi_new(struct kvm *kvm, unsigned *ret_id, int *ret_fd, struct err *err)

@@ -70,6 +70,13 @@ int kvm_msi_new(struct kvm *kvm, unsigned *ret_id, int *ret_fd, struct err *err)
 int kvm_msi_set(struct kvm *kvm, unsigned id, uint64_t addr, uint32_t data,
 		bool masked);
 
+/*
+ * All of the interrupt controller is KVM's own, whose @routes (at most twice as many
+ * as pins) hold beside those of messages. Before any vCPU.
+ */
+void kvm_keep_routes(struct kvm *kvm, const struct kvm_irq_routing_entry *routes,
+		     unsigned n);
+
 /* Send one message interrupt now. */
 void kvm_signal_msi(const struct kvm *kvm, uint64_t addr, uint32_t data);
 

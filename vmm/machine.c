@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "devices/chardev.h"
+#include "devices/list.h"
 #include "virtio/balloon.h"
 #include "vmm/arch.h"
 #include "vmm/gdb.h"
@@ -175,16 +176,30 @@ static int add_device(struct machine *m, const struct dev_class *class, const vo
 	return class->create(cfg, &d->lent, &d->dev, err);
 }
 
+/* What a class that has an option of its own is told; @cfg: what the option says. */
+static const void *class_cfg(const struct machine *m, const struct dev_class *class,
+			     const void *cfg)
+{
+	if (class == &virtio_balloon_class)
+		return &m->balloon;
+	if (class == &rtc_class && m->cfg->firmware_compat)
+		return &m->rtc;
+	return cfg;
+}
+
 /*
- * Consoles follow --serial, the balloon follows options about memory; other classes
- * have their own.
+ * Consoles follow --serial, the balloon follows options about memory, what a PC's
+ * firmware wants --firmware-compat; other classes have their own.
  */
 static int add_class(struct machine *m, const struct dev_class *class, struct err *err)
 {
 	unsigned index = 0;
-	const void *cfg;
 	int r = 0;
 
+	if (class == &fw_cfg_class || class == &port92_class)
+		return m->cfg->firmware_compat
+			       ? add_device(m, class, &m->fw_cfg, 0, err)
+			       : 0;
 	if (class == &virtio_console_class) {
 		for (size_t i = 0; r == 0 && i < m->n_consoles; i++)
 			r = add_device(m, class, &m->consoles[i], index++, err);
@@ -200,10 +215,8 @@ static int add_class(struct machine *m, const struct dev_class *class, struct er
 	for (size_t i = 0; r == 0 && i < m->cfg->n_devices; i++) {
 		if (m->cfg->devices[i].class != class)
 			continue;
-		cfg = m->cfg->devices[i].cfg;
-		if (class == &virtio_balloon_class)
-			cfg = &m->balloon;
-		r = add_device(m, class, cfg, index++, err);
+		r = add_device(m, class, class_cfg(m, class, m->cfg->devices[i].cfg),
+			       index++, err);
 	}
 	return r;
 }
@@ -216,10 +229,37 @@ static struct virtio_balloon_cfg balloon_cfg(const struct config *cfg)
 	};
 }
 
+/* What firmware of a PC is told, by the devices that it asks. */
+static int tell_firmware(struct machine *m, struct err *err)
+{
+	const struct config *cfg = m->cfg;
+	struct gmem_range ranges[GMEM_MAX_RANGES];
+	unsigned n = arch_memory(cfg->mem.size << 20, ranges);
+	int r;
+
+	m->rtc.n_cpus = m->fw_cfg.n_cpus = (unsigned)cfg->cpus.num_cores;
+	r = boot_files_make(ranges, n, m->rtc.n_cpus, &m->files, err);
+	for (unsigned i = 0; i < n; i++)
+		*(i ? &m->rtc.high_mem : &m->rtc.low_mem) += ranges[i].len;
+	for (size_t i = 0; i < m->files.n; i++) {
+		const struct boot_file *f = &m->files.v[i];
+
+		m->fw_cfg.files[m->fw_cfg.n_files++] =
+			(struct fw_cfg_file){ f->name, f->data, f->size };
+	}
+	return r;
+}
+
 static int add_devices(struct machine *m, struct err *err)
 {
 	int r;
 
+	if (m->cfg->firmware_compat) {
+		r = tell_firmware(m, err);
+		if (r < 0)
+			return r;
+	}
+	m->host.pci.pc = m->cfg->firmware_compat;
 	m->pci_host.bus = &m->host.pci;
 	m->balloon = balloon_cfg(m->cfg);
 	r = add_device(m, &pci_host_class, &m->pci_host, 0, err);
@@ -271,6 +311,7 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	if (r == 0 && cfg->bios_key.path)
 		r = open_image("bios key", cfg->bios_key.path, &m->trust.key, err);
 	m->trust.rollback_index = cfg->bios_key.rollback_index;
+	config_rollback_indices(&cfg->bios_key, m->trust.rollback_indices, NULL);
 	m->trust.unlocked = cfg->bios_key.unlocked;
 	if (r == 0 && cfg->initrd)
 		r = open_image("initrd", cfg->initrd, &m->initrd, err);
@@ -284,7 +325,8 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 		r = open_consoles(m, err);
 	host_device_init(&m->arch_device, &m->host, m->loop, "interrupt controller");
 	if (r == 0)
-		r = arch_new(&m->host.kvm, &m->arch_device.lent, &m->host.arch, err);
+		r = arch_new(&m->host.kvm, cfg->firmware_compat, &m->arch_device.lent,
+			     &m->host.arch, err);
 	if (r == 0)
 		r = add_devices(m, err);
 	if (r == 0)
@@ -402,6 +444,7 @@ int machine_load(struct machine *m, struct err *err)
 		.initrd = m->initrd,
 		.cmdline = m->cmdline,
 		.n_cpus = (unsigned)m->cfg->cpus.num_cores,
+		.pc_rom = m->cfg->firmware_compat ? &m->rom : NULL,
 	};
 	int r;
 
@@ -415,12 +458,14 @@ int machine_load(struct machine *m, struct err *err)
 		r = arch_vm_init(h->arch, &h->mem, boot.n_cpus, err);
 	if (r == 0 && m->bios.fd >= 0)
 		r = boot_rom_load(&m->bios, &m->rom, err);
-	if (r == 0 && m->bios.fd >= 0)
+	/* Its page would lie where a PC's BARs may be. */
+	if (r == 0 && m->bios.fd >= 0 && !m->cfg->firmware_compat)
 		r = boot_trust_load(&m->trust, &m->key, err);
 	/* Memory before vCPUs, and both before any ioeventfd: see design notes. */
 	if (r == 0)
-		r = kvm_add_memory(&h->kvm, slots,
-				   arch_slots(&h->mem, &m->rom, &m->key, slots), err);
+		r = kvm_add_memory(
+			&h->kvm, slots,
+			arch_slots(h->arch, &h->mem, &m->rom, &m->key, slots), err);
 	if (r == 0)
 		r = boot_load(&h->mem, &boot, &state, err);
 	if (r == 0)
@@ -466,6 +511,7 @@ void machine_free(struct machine *m)
 	cleanup_close(&m->trust.key.fd);
 	boot_rom_free(&m->rom);
 	boot_rom_free(&m->key);
+	boot_files_free(&m->files);
 	gdb_close(m->gdb);
 	cleanup_close(&m->dump_fd);
 	cleanup_close(&m->control_fd);

@@ -5,6 +5,8 @@
 #pragma once
 
 #include "devices/debugcon.h"
+#include "devices/fw_cfg.h"
+#include "devices/rtc.h"
 #include "devices/uart.h"
 #include "virtio/balloon.h"
 #include "virtio/console.h"
@@ -26,6 +28,9 @@ struct machine {
 	struct boot_image kernel, initrd, bios;
 	struct boot_trust trust;
 	struct boot_rom rom, key;
+	struct boot_files files; /* --firmware-compat, as the next two are */
+	struct fw_cfg_cfg fw_cfg;
+	struct rtc_cfg rtc;
 	struct report *report;
 	struct failure_port failure; /* with firmware; under COM2's lock */
 	bool failure_is_console;

@@ -61,6 +61,7 @@ RULE_EQ(M, ioctl, 1, KVM_SET_GUEST_DEBUG)
 /* The guest, and its interrupts. */
 RULE_EQ(V, ioctl, 1, KVM_RUN)
 RULE_EQ(M | V | W, ioctl, 1, KVM_SIGNAL_MSI)
+RULE_EQ(M | V | W, ioctl, 1, KVM_IRQ_LINE) /* --firmware-compat */
 RULE_EQ(M | V, ioctl, 1, KVM_IRQFD)
 RULE_EQ(M | V, ioctl, 1, KVM_IOEVENTFD)
 RULE_EQ(M | V, ioctl, 1, KVM_SET_GSI_ROUTING)

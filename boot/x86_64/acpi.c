@@ -1,19 +1,23 @@
 /*
  * ACPI tables (ACPI 6.3 chapter 5; PCI Firmware 3.2 for the MCFG), from LAYOUT_ACPI
  * on: RSDP, FACS, DSDT (dsdt.asl), FADT, MADT, MCFG, XSDT. The machine has fixed
- * hardware with a power button and no PM timer, and neither PIC nor PIT: what a PC
- * would have beside that is said to be absent.
+ * hardware with a power button and no PM timer, and neither PIC nor PIT unless it is
+ * to be a PC for its firmware: what a PC would have beside that is said to be absent.
  */
-#include "boot/x86_64/loader.h"
+#include "boot/x86_64/acpi.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "boot/x86_64/layout.h"
+#include "boot/x86_64/loader.h"
 
 static const uint8_t dsdt[] = {
 #include "dsdt.h"
+};
+static const uint8_t dsdt_pc[] = {
+#include "dsdt_pc.h"
 };
 
 #define OEM_ID "VMM   "
@@ -21,18 +25,6 @@ static const uint8_t dsdt[] = {
 #define CREATOR "VMM "
 
 #define PACKED __attribute__((packed))
-
-struct rsdp {
-	char signature[8];
-	uint8_t checksum; /* of the first 20 bytes */
-	char oem_id[6];
-	uint8_t revision;
-	uint32_t rsdt;
-	uint32_t length;
-	uint64_t xsdt;
-	uint8_t extended_checksum;
-	uint8_t reserved[3];
-} PACKED;
 
 struct header {
 	char signature[4];
@@ -143,13 +135,14 @@ struct madt_lapic {
 struct madt {
 	struct header header;
 	uint32_t lapic;
-	uint32_t flags; /* 0: no PIC */
+	uint32_t flags;
 	struct madt_ioapic ioapic;
 	struct madt_override sci;
 	struct madt_lapic_nmi nmi;
 	struct madt_lapic cpus[MAX_CPUS]; /* as many as there are */
 } PACKED;
 
+#define MADT_PIC (1u << 0)
 #define MADT_ACTIVE_HIGH (1u << 0)
 #define MADT_LEVEL (3u << 2)
 #define MADT_ALL_PROCESSORS 0xff
@@ -169,18 +162,12 @@ struct xsdt {
 	uint64_t tables[3];
 } PACKED;
 
-_Static_assert(sizeof(struct rsdp) == 36, "rsdp");
+_Static_assert(sizeof(struct acpi_rsdp) == 36, "rsdp");
 _Static_assert(sizeof(struct header) == 36, "header");
 _Static_assert(sizeof(struct facs) == 64, "facs");
 _Static_assert(sizeof(struct fadt) == 276, "fadt");
 _Static_assert(sizeof(struct mcfg) == 60, "mcfg");
 _Static_assert(offsetof(struct madt, cpus) == 44 + 12 + 10 + 6, "madt");
-
-struct area {
-	uint8_t *base;
-	uint64_t addr, size; /* in the guest */
-	uint64_t used;
-};
 
 /* The byte that makes the sum of all 0. */
 static uint8_t checksum(const void *p, size_t len)
@@ -194,7 +181,7 @@ static uint8_t checksum(const void *p, size_t len)
 }
 
 /* Append a copy of @len bytes; returns its guest address. */
-static uint64_t put(struct area *area, const void *p, size_t len)
+static uint64_t put(struct acpi_area *area, const void *p, size_t len)
 {
 	uint64_t at = align_up(area->used, 64); /* as the FACS must be */
 
@@ -205,10 +192,11 @@ static uint64_t put(struct area *area, const void *p, size_t len)
 }
 
 /* Append a table, which begins with a header that is still empty. */
-static uint64_t put_table(struct area *area, const char *signature, uint8_t revision,
-			  void *table, size_t len)
+static uint64_t put_table(struct acpi_area *area, const char *signature,
+			  uint8_t revision, void *table, size_t len)
 {
 	struct header *h = table;
+	uint64_t addr;
 
 	*h = (struct header){
 		.length = (uint32_t)len,
@@ -221,10 +209,25 @@ static uint64_t put_table(struct area *area, const char *signature, uint8_t revi
 	};
 	memcpy(h->signature, signature, sizeof(h->signature));
 	h->checksum = checksum(table, len);
-	return put(area, table, len);
+	addr = put(area, table, len);
+	assert(area->n_tables < ACPI_TABLES);
+	area->tables[area->n_tables++] =
+		(struct acpi_table){ (uint32_t)(addr - area->addr), (uint32_t)len };
+	return addr;
 }
 
-static uint64_t put_facs(struct area *area)
+/* Of a table at @addr, the field at @off holds an address. */
+static void note_pointer(struct acpi_area *area, uint64_t addr, size_t off, size_t size)
+{
+	assert(area->n_pointers < ACPI_POINTERS);
+	area->pointers[area->n_pointers++] = (struct acpi_pointer){
+		(uint32_t)(addr - area->addr + off), (uint8_t)size
+	};
+}
+#define NOTE_POINTER(area, addr, type, field) \
+	note_pointer(area, addr, offsetof(type, field), sizeof(((type *)NULL)->field))
+
+static uint64_t put_facs(struct acpi_area *area)
 {
 	struct facs facs = {
 		.signature = "FACS",
@@ -235,9 +238,10 @@ static uint64_t put_facs(struct area *area)
 	return put(area, &facs, sizeof(facs));
 }
 
-static uint64_t put_fadt(struct area *area)
+static uint64_t put_fadt(struct acpi_area *area)
 {
-	uint64_t dsdt_addr = put(area, dsdt, sizeof(dsdt));
+	uint64_t addr, dsdt_addr = area->pc ? put(area, dsdt_pc, sizeof(dsdt_pc))
+					    : put(area, dsdt, sizeof(dsdt));
 	struct fadt fadt = {
 		.facs = (uint32_t)put_facs(area),
 		.dsdt = (uint32_t)dsdt_addr,
@@ -261,13 +265,18 @@ static uint64_t put_fadt(struct area *area)
 		.x_pm1a_control = { SPACE_IO, 16, 0, 2, LAYOUT_PM1_CONTROL },
 	};
 
-	return put_table(area, "FACP", 6, &fadt, sizeof(fadt));
+	addr = put_table(area, "FACP", 6, &fadt, sizeof(fadt));
+	NOTE_POINTER(area, addr, struct fadt, facs);
+	NOTE_POINTER(area, addr, struct fadt, dsdt);
+	NOTE_POINTER(area, addr, struct fadt, x_dsdt);
+	return addr;
 }
 
-static uint64_t put_madt(struct area *area, unsigned n_cpus)
+static uint64_t put_madt(struct acpi_area *area, unsigned n_cpus)
 {
 	struct madt madt = {
 		.lapic = LAYOUT_LAPIC,
+		.flags = area->pc ? MADT_PIC : 0,
 		.ioapic = { 1, sizeof(madt.ioapic), 0, 0, LAYOUT_IOAPIC, 0 },
 		.sci = { 2, sizeof(madt.sci), 0, LAYOUT_GSI_SCI, LAYOUT_GSI_SCI,
 			 MADT_ACTIVE_HIGH | MADT_LEVEL },
@@ -283,33 +292,42 @@ static uint64_t put_madt(struct area *area, unsigned n_cpus)
 			 offsetof(struct madt, cpus) + n_cpus * sizeof(madt.cpus[0]));
 }
 
-static uint64_t put_mcfg(struct area *area)
+static uint64_t put_mcfg(struct acpi_area *area)
 {
 	struct mcfg mcfg = { .base = LAYOUT_ECAM };
 
 	return put_table(area, "MCFG", 1, &mcfg, sizeof(mcfg));
 }
 
-void acpi_write(const struct gmem *mem, uint32_t addr, uint32_t end, unsigned n_cpus)
+struct acpi_rsdp acpi_put(struct acpi_area *area, unsigned n_cpus)
 {
-	struct area area = {
-		.base = gmem_slice(mem, GPA(addr), end - addr),
-		.addr = addr,
-		.size = end - addr,
-		.used = sizeof(struct rsdp),
-	};
 	struct xsdt xsdt = {
-		.tables = { put_fadt(&area), put_madt(&area, n_cpus), put_mcfg(&area) },
+		.tables = { put_fadt(area), put_madt(area, n_cpus), put_mcfg(area) },
 	};
-	struct rsdp rsdp = {
+	struct acpi_rsdp rsdp = {
 		.signature = "RSD PTR ",
 		.oem_id = OEM_ID,
 		.revision = 2,
 		.length = sizeof(rsdp),
-		.xsdt = put_table(&area, "XSDT", 1, &xsdt, sizeof(xsdt)),
+		.xsdt = put_table(area, "XSDT", 1, &xsdt, sizeof(xsdt)),
 	};
 
-	rsdp.checksum = checksum(&rsdp, offsetof(struct rsdp, length));
+	for (size_t i = 0; i < ARRAY_SIZE(xsdt.tables); i++)
+		NOTE_POINTER(area, rsdp.xsdt, struct xsdt, tables[i]);
+	rsdp.checksum = checksum(&rsdp, offsetof(struct acpi_rsdp, length));
 	rsdp.extended_checksum = checksum(&rsdp, sizeof(rsdp));
+	return rsdp;
+}
+
+void acpi_write(const struct gmem *mem, uint32_t addr, uint32_t end, unsigned n_cpus)
+{
+	struct acpi_area area = {
+		.base = gmem_slice(mem, GPA(addr), end - addr),
+		.addr = addr,
+		.size = end - addr,
+		.used = sizeof(struct acpi_rsdp),
+	};
+	struct acpi_rsdp rsdp = acpi_put(&area, n_cpus);
+
 	memcpy(area.base, &rsdp, sizeof(rsdp));
 }

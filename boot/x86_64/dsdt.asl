@@ -1,7 +1,8 @@
 /*
  * What the guest cannot find out by itself: the PCI host bridge with its windows and
  * interrupt wires, the serial ports, the clock, and how to power off. The addresses
- * are those of boot/x86_64/layout.h; tests/unit/test_acpi.c compares.
+ * are those of boot/x86_64/layout.h; tests/unit/test_acpi.c compares. With PC defined
+ * it is that of a machine for a PC's firmware, which assigns BARs.
  */
 DefinitionBlock ("", "DSDT", 2, "VMM", "VMM", 1)
 {
@@ -29,6 +30,11 @@ DefinitionBlock ("", "DSDT", 2, "VMM", "VMM", 1)
 				DWordMemory (ResourceProducer, PosDecode, MinFixed,
 					MaxFixed, NonCacheable, ReadWrite, 0,
 					0xD0000000, 0xF3FFFFFF, 0, 0x24000000)
+#ifdef PC
+				DWordMemory (ResourceProducer, PosDecode, MinFixed,
+					MaxFixed, NonCacheable, ReadWrite, 0,
+					0xF4100000, 0xFEBFFFFF, 0, 0x0AB00000)
+#endif
 			})
 
 			/* The functions have INTA only; slot s: GSI 16 + s % 8. */
@@ -112,13 +118,16 @@ DefinitionBlock ("", "DSDT", 2, "VMM", "VMM", 1)
 			})
 		}
 
-		/* Without an interrupt: it has no alarm, and keeps time only. */
+		/* Without an interrupt it has no alarm, and keeps time only. */
 		Device (RTC)
 		{
 			Name (_HID, EisaId ("PNP0B00"))
 			Name (_CRS, ResourceTemplate ()
 			{
 				IO (Decode16, 0x0070, 0x0070, 1, 2)
+#ifdef PC
+				IRQNoFlags () { 8 }
+#endif
 			})
 		}
 	}

@@ -30,6 +30,7 @@
 #define LAYOUT_PCI_WINDOW_END 0xf4000000u
 #define LAYOUT_ECAM 0xf4000000u
 #define LAYOUT_ECAM_SIZE 0x100000u
+#define LAYOUT_PC_WINDOW_END LAYOUT_IOAPIC /* of a second one, behind the ECAM */
 #define LAYOUT_IOAPIC 0xfec00000u
 #define LAYOUT_LAPIC 0xfee00000u
 #define LAYOUT_IDENTITY_MAP 0xfeffc000u /* KVM on old Intel CPUs */

@@ -167,6 +167,14 @@ uint64_t boot_arch_rom_max(void)
 	return LAYOUT_ROM_MAX;
 }
 
+/* As on a PC, where the ROM is seen below 1 MiB until firmware has RAM there. */
+static void shadow_rom(const struct gmem *mem, const struct boot_rom *rom)
+{
+	uint64_t len = rom->len < LAYOUT_ROM_LOW_SIZE ? rom->len : LAYOUT_ROM_LOW_SIZE;
+
+	gmem_write(mem, GPA(LAYOUT_HIGH_RAM - len), rom->base + rom->len - len, len);
+}
+
 /* The zero page is the loader's way to tell of memory, ACPI and the command line. */
 int boot_arch_firmware(const struct gmem *mem, const struct boot_cfg *cfg,
 		       struct err *err)
@@ -174,6 +182,10 @@ int boot_arch_firmware(const struct gmem *mem, const struct boot_cfg *cfg,
 	const struct loader_initrd no_initrd = { 0 };
 	int r = check_memory(mem, err);
 
+	if (r == 0 && cfg->pc_rom) {
+		shadow_rom(mem, cfg->pc_rom);
+		return 0;
+	}
 	if (r == 0)
 		r = load_cmdline(mem, cfg->cmdline, "firmware", UINT32_MAX, err);
 	if (r < 0)

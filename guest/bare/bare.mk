@@ -2,7 +2,7 @@
 # a PVH image, which QEMU's -kernel takes too; info also becomes an image of every other
 # shape: info64.elf (no PVH note: the Linux 64-bit boot protocol), info.bzImage and
 # info32.bzImage (no 64-bit entry), info32.elf (ELF32, PVH), multiboot.elf (ELF32),
-# multiboot.bin (flat), info.rom (for the reset vector). Included by the top Makefile; alone:
+# multiboot.bin (flat), info.rom (for the reset vector); pc.img is a disk. Included by the top Makefile; alone:
 #   make -f guest/bare/bare.mk guests
 BUILD ?= build
 OBJCOPY ?= objcopy
@@ -99,5 +99,12 @@ $(BARE_OUT)/payload.bzImage: $(call BARE_OBJS,$(BARE)/payload/*.[cS]) $(BARE)/pa
 		-Wl,--build-id=none,--no-warn-rwx-segments \
 		-o $(BARE_OBJ)/payload.elf $(filter %.o,$^)
 	$(Q)$(OBJCOPY) -O binary $(BARE_OBJ)/payload.elf $@
+
+# A disk for a PC's firmware.
+guests: $(BARE_OUT)/pc.img
+$(BARE_OUT)/pc.img: $(BARE)/pc/boot.S
+	$(call say,AS,$@)
+	@mkdir -p $(BARE_OBJ)
+	$(Q)$(BARE_CC) -m16 -nostdlib -static -Wl,--build-id=none,-Ttext=0x7c00,--oformat=binary -o $@ $<
 
 -include $(wildcard $(BARE_OBJ)/*.d $(BARE_OBJ)/*/*.d)

@@ -55,6 +55,13 @@ const struct config_key *vm_config_find(const struct config_key *table, const ch
 	return NULL;
 }
 
+int vm_config_within(struct err *err, int code, const char *key, size_t index)
+{
+	const struct err inner = err ? *err : (struct err){ "" };
+
+	return err_set(err, code, "%s[%zu].%s", key, index, inner.msg);
+}
+
 /* Levenshtein's distance, up to a limit of key lengths. */
 static unsigned distance(const char *a, const char *b)
 {

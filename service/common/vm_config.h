@@ -106,6 +106,11 @@ typedef void vm_config_fault_fn(void *arg, const char *path, const char *sentenc
 unsigned vm_config_check(const struct vm_config *c, vm_config_fault_fn *fault,
 			 void *arg);
 
+/* Put "@key[@index]." before a sentence that begins with the path of a key in it;
+ * returns
+ * @code. */
+int vm_config_within(struct err *err, int code, const char *key, size_t index);
+
 /*
  * The files that may be passed ahead of a message, in its order; how many there are. It
  * carries the others, CONFIG_MAX_STREAMS at most, in any case.

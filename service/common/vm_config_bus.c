@@ -430,8 +430,8 @@ static int read_partitions(struct reader *rd, struct config_disk *d)
 		r = read_dict(rd, vm_config_partition_keys,
 			      &d->partitions[d->n_partitions++]);
 		if (r < 0)
-			return err_prefix(rd->err, r, "partitions[%zu]",
-					  d->n_partitions - 1);
+			return vm_config_within(rd->err, r, "partitions",
+						d->n_partitions - 1);
 	}
 	if (r >= 0)
 		r = sd_bus_message_exit_container(rd->m);
@@ -455,7 +455,7 @@ static int read_disks(struct reader *rd, struct vm_config *c)
 		c->disks[c->n_disks] = (struct config_disk){ .image = -1 };
 		r = read_dict(rd, vm_config_disk_keys, &c->disks[c->n_disks++]);
 		if (r < 0)
-			return err_prefix(rd->err, r, "disks[%zu]", c->n_disks - 1);
+			return vm_config_within(rd->err, r, "disks", c->n_disks - 1);
 	}
 	if (r >= 0)
 		r = sd_bus_message_exit_container(rd->m);

@@ -284,6 +284,9 @@ static int add_partition(struct vm_config *c, int number, const char *label,
 	    (guid && !utf8_valid(guid, strlen(guid))))
 		return err_set(err, -EINVAL, "disks[%d]: a label or GUID is not UTF-8",
 			       number);
+	if (fcntl(*fd, F_GETFD) < 0)
+		return err_set(err, -EINVAL, "disks[%d]: descriptor %d is not open",
+			       number, TAKE_FD(*fd));
 	disk = &c->disks[number];
 	p = grow(&disk->partitions, &disk->n_partitions, sizeof(*p));
 	if (!p)

@@ -3,6 +3,7 @@
 #include "service/libavf/avf_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,21 @@ void AVirtualizationService_destroy(AVirtualizationService *s)
 /* --- making VMs ---------------------------------------------------------------------
  */
 
+/* A number that stands for nothing is told by its key; sd-bus knows none. */
+static int check_files(const struct vm_config *c, struct err *err)
+{
+	for (const struct config_key *k = vm_config_keys; k->key; k++) {
+		int fd = k->kind == CONFIG_FILE
+				 ? *(const int *)((const char *)c + k->offset)
+				 : -1;
+
+		if (fd >= 0 && fcntl(fd, F_GETFD) < 0)
+			return err_set(err, -EINVAL, "%s: descriptor %d is not open",
+				       k->key, fd);
+	}
+	return 0;
+}
+
 static int create(const AVirtualizationService *s, AVirtualMachineRawConfig *config,
 		  AVirtualMachine **ret_vm, struct err *err)
 {
@@ -82,6 +98,9 @@ static int create(const AVirtualizationService *s, AVirtualMachineRawConfig *con
 	/* Android's header has it without meaning there, the manager as a mistake. */
 	if (!config->c.protected)
 		config->c.swiotlb_mib = 0;
+	r = check_files(&config->c, err);
+	if (r < 0)
+		return r;
 	{
 		AUTO_LOCK(s->lock);
 
@@ -122,7 +141,7 @@ int avf_service_open_vm(const AVirtualizationService *s, const char *vm,
 
 		r = client_call(client_bus(s->client), MANAGER_PATH, MANAGER_INTERFACE,
 				"OpenVm", &reply, err, "s", vm);
-		if (r == 0)
+		if (r >= 0)
 			r = client_take_fd(reply, &handle, err);
 	}
 	return r < 0 ? r : vm_new(handle, -1, ret_vm, err);

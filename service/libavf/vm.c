@@ -322,7 +322,7 @@ static int call_for_fd(AVirtualMachine *vm, const char *member, const uint32_t *
 
 	r = port ? channel_call(&vm->channel, member, &reply, err, "u", *port)
 		 : channel_call(&vm->channel, member, &reply, err, "");
-	if (r == 0)
+	if (r >= 0)
 		r = client_take_fd(reply, &fd, err);
 	return r < 0 ? r : fd;
 }
@@ -357,6 +357,8 @@ int avf_vm_get_state(AVirtualMachine *vm, struct avf_error *error)
 	if (vm->died)
 		return AVF_VM_DEAD;
 	r = channel_call(&vm->channel, "GetState", &reply, err_of(error), "");
+	if (r == -ECONNRESET)
+		return AVF_VM_DEAD; /* with its manager */
 	if (r < 0)
 		return r;
 	r = sd_bus_message_read(reply, "u", &state);

@@ -2,7 +2,7 @@
  * A VM's console, between vmm and whoever looks at it: the client's descriptors, and
  * any number of attached streams. Output goes to all; one that does not read loses what
  * does not fit its buffer, and the guest waits for nobody. The last 4 KiB are kept for
- * who comes later.
+ * who comes later. SIGPIPE must be ignored.
  */
 #pragma once
 
@@ -19,8 +19,9 @@ struct console;
  */
 int console_new(sd_event *event, int out, int in, const char *tag,
 		struct console **ret_console, struct err *err);
-void console_free(
-	struct console *c); /* takes NULL; what has been read is written first */
+/* Takes NULL. What vmm has written, it may have ended, is written out first: @out's
+ * reader has half a second, as long as he goes on reading. */
+void console_free(struct console *c);
 
 /* vmm's end, a stream socket; once, and the caller's from then on. */
 int console_take_child_fd(struct console *c);

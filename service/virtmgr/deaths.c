@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/bytes.h"
+#include "base/err.h"
 
 /* vmm's words for it (vmm(1), STATUS OBJECT). */
 static const struct {
@@ -112,28 +113,37 @@ static json_t *pick_details(const json_t *object)
 	return details;
 }
 
+static void describe(const struct death_signs *s, char *sentence, size_t size)
+{
+	const char *said = s->last_words;
+
+	if (s->wait_code == CLD_EXITED && said && *said)
+		snprintf(sentence, size, "%s", said);
+	else if (s->wait_code == CLD_EXITED)
+		snprintf(sentence, size, "vmm ended with status %d", s->wait_status);
+	else if (s->wait_code && s->killed_for == DEATH_HANGUP)
+		snprintf(sentence, size,
+			 "the payload has not told in time that it started");
+	else if (s->wait_code && s->killed_for >= 0)
+		snprintf(sentence, size, "the VM was stopped");
+	else if (s->wait_code)
+		snprintf(sentence, size, "vmm was killed by SIG%s",
+			 sigabbrev_np(s->wait_status) ?: "?");
+	else
+		snprintf(sentence, size, "vmm's process is lost");
+}
+
 static json_t *make_details(const struct death_signs *s)
 {
 	json_t *details = json_object();
-	char sentence[96];
-	const char *said = s->last_words;
+	char sentence[sizeof(((struct err *)NULL)->msg)];
 
-	if (s->wait_code == CLD_EXITED)
-		snprintf(sentence, sizeof(sentence), "vmm ended with status %d",
-			 s->wait_status);
-	else if (s->wait_code)
-		snprintf(sentence, sizeof(sentence), "vmm was killed by SIG%s",
-			 sigabbrev_np(s->wait_status) ?: "?");
-	else
-		snprintf(sentence, sizeof(sentence), "vmm's process is lost");
+	describe(s, sentence, sizeof(sentence));
+	json_object_set_new(details, "detail", json_string(sentence));
 	if (s->wait_code == CLD_EXITED)
 		json_object_set_new(details, "exit_status",
 				    json_integer(s->wait_status));
-	if (s->wait_code != CLD_EXITED || !said || !*said ||
-	    json_object_set_new(details, "detail", json_string(said)) < 0)
-		json_object_set_new(details, "detail", json_string(sentence));
-	if (s->killed_for >= 0)
-		json_object_set_new(details, "requested_by", json_string("host"));
+	json_object_set_new(details, "requested_by", json_string("host"));
 	return details;
 }
 

@@ -411,7 +411,7 @@ int global_create_context(struct global *g, const char *name, uint64_t memory,
 	int r = -ECONNRESET;
 
 	if (vm)
-		vm->name = strdup(name);
+		vm->name = strdup(name ? name : "");
 	if (!vm || !vm->name) {
 		known_free(vm);
 		return err_sys(err, -ENOMEM, "a VM");

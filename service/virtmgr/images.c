@@ -145,10 +145,66 @@ static int pass_file(struct launch *l, const char *name, const void *bytes, size
 	return fd < 0 ? err_sys(err, fd, "its tables") : fd;
 }
 
+/* A file that some disk has. */
+struct used {
+	dev_t dev;
+	ino_t ino;
+	bool writable;
+};
+
 struct build {
 	struct launch *launch;
 	char filler[FD_NAME_LEN]; /* "": there is none so far */
+	struct used *used;
+	size_t n_used;
 };
+
+/*
+ * Two places of the guest's for the same bytes are fine as long as none of them can
+ * change them. vmm's locks see that only if they are not the same open file, too.
+ */
+static int use_once(struct build *b, int fd, bool writable, struct err *err)
+{
+	struct used *more = reallocarray(b->used, b->n_used + 1, sizeof(*more));
+	struct used u = { .writable = writable };
+	struct stat st;
+
+	if (!more)
+		return err_sys(err, -ENOMEM, "its descriptor");
+	b->used = more;
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, -errno, "is no file");
+	u.dev = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+	u.ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
+	for (size_t i = 0; i < b->n_used; i++)
+		if (b->used[i].dev == u.dev && b->used[i].ino == u.ino &&
+		    (b->used[i].writable || writable))
+			return err_set(
+				err, -EBADMSG,
+				"is a file of this VM's disks twice, and is writable");
+	b->used[b->n_used++] = u;
+	return 0;
+}
+
+/* Check the image of a disk or partition, and give it to the child: its number there.
+ */
+static int take_image(struct build *b, int *fd, bool writable, uint64_t *ret_size,
+		      struct err *err)
+{
+	unsigned what = FILE_READ | FILE_BLOCK | (writable ? FILE_WRITE : 0);
+	int r = images_check(*fd, what, err);
+
+	if (r == 0 && !writable)
+		r = refuse_composite(*fd, err);
+	if (r == 0)
+		r = find_size(*fd, writable, ret_size, err);
+	if (r == 0)
+		r = use_once(b, *fd, writable, err);
+	if (r < 0)
+		return r;
+	r = launch_fd(b->launch, TAKE_FD(*fd));
+	return r < 0 ? err_sys(err, r, "its descriptor") : r;
+}
 
 static int pass_filler(struct build *b, struct err *err)
 {
@@ -167,19 +223,11 @@ static int describe_partition(struct build *b, struct config_partition *p,
 			      struct composite_source *src, char path[FD_NAME_LEN],
 			      struct err *err)
 {
-	int r = images_check(
-		p->image, FILE_READ | FILE_BLOCK | (p->writable ? FILE_WRITE : 0), err);
+	int n = take_image(b, &p->image, p->writable, &src->size, err);
 
-	if (r == 0 && !p->writable)
-		r = refuse_composite(p->image, err);
-	if (r == 0)
-		r = find_size(p->image, p->writable, &src->size, err);
-	if (r < 0)
-		return err_prefix(err, r, "path");
-	r = launch_fd(b->launch, TAKE_FD(p->image));
-	if (r < 0)
-		return err_sys(err, r, "path");
-	snprintf(path, FD_NAME_LEN, FD_NAME, r);
+	if (n < 0)
+		return err_prefix(err, n, "path");
+	snprintf(path, FD_NAME_LEN, FD_NAME, n);
 	src->label = p->label;
 	src->path = path;
 	src->writable = p->writable;
@@ -200,7 +248,8 @@ static int build_composite(struct build *b, const struct config_disk *d,
 	snprintf(header, sizeof(header), FD_NAME, first);
 	snprintf(footer, sizeof(footer), FD_NAME, first + 1);
 	r = composite_build(sources, d->n_partitions, &names, ret_image, err);
-	return r == -EINVAL ? -EBADMSG : r;
+	/* The sentence is about a partition by its label. */
+	return r == -EINVAL ? err_prefix(err, -EBADMSG, "partitions") : r;
 }
 
 /* The number of the image in the child. */
@@ -215,7 +264,7 @@ static int pass_composite(struct build *b, struct config_disk *d,
 		r = describe_partition(b, &d->partitions[i], &sources[i], paths[i],
 				       err);
 		if (r < 0)
-			return err_prefix(err, r, "partitions[%zu]", i);
+			return vm_config_within(err, r, "partitions", i);
 	}
 	if (r == 0)
 		r = build_composite(b, d, sources, &im, err);
@@ -243,34 +292,39 @@ static int add_composite(struct build *b, struct config_disk *d, struct err *err
 
 static int add_image(struct build *b, struct config_disk *d, struct err *err)
 {
-	int r = images_check(
-		d->image, FILE_READ | FILE_BLOCK | (d->writable ? FILE_WRITE : 0), err);
+	uint64_t size;
+	int n = take_image(b, &d->image, d->writable, &size, err);
 
-	if (r == 0 && !d->writable)
-		r = refuse_composite(d->image, err);
-	if (r == 0) {
-		r = launch_fd(b->launch, TAKE_FD(d->image));
-		if (r < 0)
-			err_sys(err, r, "its descriptor");
+	return n < 0 ? err_prefix(err, n, "image") : n;
+}
+
+static int add_disks(struct build *b, struct vm_config *c, struct err *err)
+{
+	for (size_t i = 0; i < c->n_disks; i++) {
+		struct config_disk *d = &c->disks[i];
+		int n = d->n_partitions ? add_composite(b, d, err)
+					: add_image(b, d, err);
+
+		if (n < 0)
+			return vm_config_within(err, n, "disks", i);
+		/*
+		 * It is locked, unlike AVF's: two VMs that write to one disk destroy
+		 * it. The lock is the open file's, so it lasts until the client has
+		 * closed the file, too.
+		 */
+		launch_arg(b->launch, "--block");
+		if (launch_arg(b->launch, "path=" FD_NAME ",ro=%s", n,
+			       d->writable ? "false" : "true") < 0)
+			return err_sys(err, -ENOMEM, "disks[%zu]", i);
 	}
-	return r < 0 ? err_prefix(err, r, "image") : r;
+	return 0;
 }
 
 int images_launch(struct vm_config *c, struct launch *l, struct err *err)
 {
 	struct build b = { .launch = l };
+	int r = add_disks(&b, c, err);
 
-	for (size_t i = 0; i < c->n_disks; i++) {
-		struct config_disk *d = &c->disks[i];
-		int n = d->n_partitions ? add_composite(&b, d, err)
-					: add_image(&b, d, err);
-
-		if (n < 0)
-			return err_prefix(err, n, "disks[%zu]", i);
-		launch_arg(l, "--block");
-		if (launch_arg(l, "path=" FD_NAME ",ro=%s", n,
-			       d->writable ? "false" : "true") < 0)
-			return err_sys(err, -ENOMEM, "disks[%zu]", i);
-	}
-	return 0;
+	free(b.used);
+	return r;
 }

@@ -26,7 +26,7 @@ static void set_state(struct vm *v, enum vm_state state)
 	v->state = state;
 	if (state > VM_STARTING)
 		v->start_timer = sd_event_source_disable_unref(v->start_timer);
-	global_update_context(v->host->global, v->cid, state, NULL);
+	global_update_context(v->host->global, v->cid, state, cgroup_path(v->cgroup));
 	handle_tell_state(v);
 }
 
@@ -106,6 +106,8 @@ static int prepare(struct vm *v, struct vm_config *c, struct err *err)
 	v->balloon = c->balloon;
 	v->console_input_device = c->console_input_device;
 	v->start_timeout_s = c->start_timeout_s;
+	v->cpu_percent = c->cpu_percent;
+	v->memory_max = c->memory_max_mib << 20;
 	v->log_fd = TAKE_FD(c->log);
 	return reserve_cid(v, c, err);
 }
@@ -149,6 +151,7 @@ static void free_remains(struct vm *v)
 	vsock_free(vsock);
 	console_free(TAKE_PTR(v->console));
 	process_free(TAKE_PTR(v->process));
+	cgroup_free(TAKE_PTR(v->cgroup));
 }
 
 void vm_release(struct vm *v)
@@ -283,6 +286,25 @@ static int add_connections(struct vm *v, struct err *err)
 	return r == 0 ? add_control(v, err) : r;
 }
 
+/* A host that does not let this user have one is nothing that the VM can help. */
+static void enter_cgroup(struct vm *v)
+{
+	bool limited = v->memory_max || v->cpu_percent;
+	struct err err;
+
+	if (cgroup_new(v->cid, v->memory_max, v->cpu_percent, &v->cgroup, &err) < 0) {
+		log_msg(limited ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "vm",
+			"%u: has no cgroup%s: %s", v->cid,
+			limited ? ", and so none of its limits" : "", err.msg);
+		/* One to be removed with, at least. */
+		if (limited)
+			cgroup_new(v->cid, 0, 0, &v->cgroup, NULL);
+	}
+	if (v->cgroup)
+		global_update_context(v->host->global, v->cid, VM_STARTING,
+				      cgroup_path(v->cgroup));
+}
+
 static int start(struct vm *v, struct err *err)
 {
 	const struct control_request status = { .kind = CONTROL_STATUS, .fd = -1 };
@@ -292,9 +314,11 @@ static int start(struct vm *v, struct err *err)
 		r = sd_event_add_time_relative(
 			v->host->event, &v->start_timer, CLOCK_MONOTONIC,
 			v->start_timeout_s * 1000000, 0, on_start_timeout, v);
-	if (r == 0)
-		r = process_start(v->host->event, v->launch, -1, &process_ops, v,
-				  &v->process, err);
+	if (r == 0) {
+		enter_cgroup(v);
+		r = process_start(v->host->event, v->launch, cgroup_fd(v->cgroup),
+				  &process_ops, v, &v->process, err);
+	}
 	if (r < 0)
 		return r;
 	launch_free(TAKE_PTR(v->launch));

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "service/common/death.h"
 #include "service/common/vm_config.h"
+#include "service/virtmgr/cgroup.h"
 #include "service/virtmgr/console.h"
 #include "service/virtmgr/deaths.h"
 #include "service/virtmgr/global.h"
@@ -49,8 +50,10 @@ struct vm {
 	int console_input_device;
 	bool balloon;
 	uint64_t start_timeout_s;
+	uint64_t cpu_percent, memory_max;
 	struct launch *launch; /* until it starts */
-	struct console *console; /* these five until it is dead */
+	struct cgroup *cgroup; /* these until it is dead */
+	struct console *console;
 	struct vsock *vsock;
 	struct process *process;
 	struct requests *requests;

@@ -4,7 +4,7 @@
  *   name "refused"       CreateVm fails
  *   params "die N"       Start ends with the death N
  *   params "fail"        Start fails with StartFailed, after the death 4
- *   params "errors N"    Start tells N payload errors, "long": one, in 600 bytes
+ *   params "errors N"    Start tells N payload errors, "long": one, in 1201 bytes
  *   params "payload"     Start tells of a payload's whole life
  *   port 1               no answer, ever
  *   port 2               the manager drops everything
@@ -228,7 +228,7 @@ static int fake_illegal(sd_bus_error *ret_error)
 #define EUROS10 "\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac"
 #define EUROS100 \
 	EUROS10 EUROS10 EUROS10 EUROS10 EUROS10 EUROS10 EUROS10 EUROS10 EUROS10 EUROS10
-static const char fake_long_message[] = EUROS100 EUROS100; /* 600 bytes */
+static const char fake_long_message[] = "x" EUROS100 EUROS100 EUROS100 EUROS100;
 
 static int fake_start(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {

@@ -277,6 +277,35 @@ static void start_info_leads_to_everything(void **state)
 	}
 }
 
+/* The last 128 KiB of the ROM, or all of a smaller one, and nothing else. */
+static void assert_shadow(const struct boot_rom *rom, uint64_t len)
+{
+	struct boot_state state;
+	const uint8_t *low;
+
+	fixture_init(&f, 64);
+	f.cfg.pc_rom = rom;
+	assert_int_equal(boot_load(&f.mem, &f.cfg, &state, &f.err), 0);
+	assert_int_equal(state.mode, BOOT_RESET);
+	low = fixture_at(&f, 0, LAYOUT_HIGH_RAM);
+	for (uint64_t i = 0; i < LAYOUT_HIGH_RAM - len; i++)
+		assert_int_equal(low[i], 0);
+	assert_memory_equal(low + LAYOUT_HIGH_RAM - len, rom->base + rom->len - len,
+			    len);
+	fixture_free(&f);
+}
+
+static void firmware_of_a_pc_finds_itself_in_ram(void **state)
+{
+	static unsigned char bytes[256 << 10];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (unsigned char)(i >> 12 | 1);
+	assert_shadow(&(struct boot_rom){ bytes, sizeof(bytes) }, 128 << 10);
+	assert_shadow(&(struct boot_rom){ bytes, 4096 }, 4096);
+}
+
 static void firmware_finds_the_zero_page(void **state)
 {
 	const struct boot_params *zero;
@@ -359,6 +388,7 @@ int main(void)
 		cmocka_unit_test(every_guest_gets_another_seed),
 		T(start_info_leads_to_everything),
 		T(firmware_finds_the_zero_page),
+		T(firmware_of_a_pc_finds_itself_in_ram),
 		cmocka_unit_test(rom_ends_where_its_file_ends),
 		cmocka_unit_test(rom_that_does_not_fit_is_refused),
 	};

@@ -293,6 +293,28 @@ static void bar_stays_within_the_pci_window(void **state)
 	assert_non_null(window(r, r->toy));
 }
 
+/* Where its firmware puts them: up to the I/O APIC, around the configuration space. */
+static void a_pcs_bar_may_lie_behind_the_pci_window(void **state)
+{
+	struct rig *r = *state;
+	const uint32_t high = PCI_PC_WINDOW_END - BAR_SIZE;
+	static const uint32_t bad[] = { PCI_ECAM_BASE, PCI_PC_WINDOW_END, 0xfee00000,
+					0xffffc000 };
+
+	pci_func_free(&r->toy->pci);
+	free(r->toy);
+	r->host.bus.pc = true;
+	r->toy = toy_new(&r->host);
+	assert_int_equal(cfg(r, 0x10, 4), PCI_WINDOW_BASE + 2 * BAR_SIZE);
+	set_cfg(r, 4, 2, 2);
+	set_cfg(r, 0x10, high, 4);
+	assert_int_equal(window(r, r->toy)->base, high);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		set_cfg(r, 0x10, bad[i], 4);
+		assert_null(window(r, r->toy));
+	}
+}
+
 static void bar_on_another_bar_is_not_mapped(void **state)
 {
 	struct rig *r = *state;
@@ -578,6 +600,7 @@ int main(void)
 		TEST(decoding_maps_and_unmaps),
 		TEST(bar_moves_while_decoded),
 		TEST(bar_stays_within_the_pci_window),
+		TEST(a_pcs_bar_may_lie_behind_the_pci_window),
 		TEST(bar_on_another_bar_is_not_mapped),
 		TEST(bus_is_full_after_32_functions),
 		TEST(bars_that_do_not_fit_are_refused),

@@ -179,6 +179,45 @@ static void bridge_has_no_interrupt_and_no_bars(void **state)
 	assert_int_equal(ecam(r, 4, 4), 0);
 }
 
+static uint32_t host_config(struct rig *r, unsigned off)
+{
+	out(r, 0xcf8, 0x80000000 | off, 4);
+	return (uint32_t)in(r, 0xcfc, 4);
+}
+
+static void shadow_ram_registers_are_a_pcs_only(void **state)
+{
+	struct rig *r = *state;
+	struct pci_bus bus = { .pc = true };
+	struct pci_host_cfg cfg = { .bus = &bus };
+	struct device *bridge = NULL;
+
+	assert_int_equal(host_config(r, 0x2c), 0);
+	out(r, 0xcf8, 0x80000058, 4);
+	out(r, 0xcfc, 0xffffffff, 4);
+	assert_int_equal(host_config(r, 0x58), 0);
+
+	pci_host_class.free(r->host.bridge);
+	memset(r->host.windows, 0, sizeof(r->host.windows));
+	r->host.bus = bus;
+	cfg.bus = &r->host.bus;
+	assert_int_equal(pci_host_class.create(&cfg, &r->host.host, &bridge, NULL), 0);
+	r->host.bridge = bridge;
+	/* By which firmware knows QEMU's machine. */
+	assert_int_equal(host_config(r, 0x00), 0x12378086);
+	assert_int_equal(host_config(r, 0x2c), 0x11001af4);
+	assert_int_equal(host_config(r, 0x58), 0);
+	out(r, 0xcf8, 0x80000058, 4);
+	out(r, 0xcfc, 0xffffffff, 4);
+	assert_int_equal(host_config(r, 0x58), 0x33333000);
+	out(r, 0xcf8, 0x8000005c, 4);
+	out(r, 0xcfc, 0xffff3311, 4);
+	assert_int_equal(host_config(r, 0x5c), 0x33333311);
+	pci_host_class.reset(bridge);
+	assert_int_equal(host_config(r, 0x58), 0);
+	assert_int_equal(host_config(r, 0x5c), 0);
+}
+
 static void taken_windows_are_named(void **state)
 {
 	struct rig *r = *state;
@@ -212,6 +251,7 @@ int main(void)
 		TEST(ecam_reaches_all_of_a_function),
 		TEST(reset_register_ends_the_vm),
 		TEST(bridge_has_no_interrupt_and_no_bars),
+		TEST(shadow_ram_registers_are_a_pcs_only),
 		TEST(taken_windows_are_named),
 	};
 

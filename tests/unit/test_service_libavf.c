@@ -123,6 +123,9 @@ static void test_setters_take_descriptors_whatever_they_return(void **state)
 	assert_int_equal(
 		avf_config_add_partition(config, 1, "a", NULL, memfile(), true, NULL),
 		0);
+	assert_int_equal(
+		avf_config_add_partition(config, 1, "b", NULL, closed, true, NULL),
+		-EINVAL);
 	assert_int_equal(count_fds(), before + 3);
 	AVirtualMachineRawConfig_destroy(config);
 	AVirtualMachineRawConfig_destroy(NULL);
@@ -275,6 +278,10 @@ static void test_a_failure_to_create_takes_all_and_says_why(void **state)
 	assert_int_equal(avf_vm_create(w.service, config, &vm, &error), -EBADMSG);
 	assert_string_equal(error.message,
 			    "kernel: is missing, and so is a bootloader");
+	config = new_config(NULL);
+	AVirtualMachineRawConfig_setInitRd(config, 999);
+	assert_int_equal(avf_vm_create(w.service, config, &vm, &error), -EINVAL);
+	assert_string_equal(error.message, "initrd: descriptor 999 is not open");
 	assert_ptr_equal(vm, untouched);
 	close_world(&w);
 }
@@ -450,6 +457,7 @@ static void test_a_manager_that_dies_takes_the_vm_along(void **state)
 	assert_int_equal(avf_vm_next_event(vm, NULL, &event), -ENODATA);
 	assert_int_equal(AVirtualMachine_start(vm), -EIO);
 	assert_int_equal(avf_vm_clone(vm, &error), -ECONNRESET);
+	assert_int_equal(avf_vm_get_state(vm, &error), AVF_VM_DEAD);
 	AVirtualMachine_destroy(vm);
 	assert_int_equal(avf_vm_create(w.service, new_config(NULL), &vm, NULL),
 			 -ECONNRESET);
@@ -536,7 +544,7 @@ static void test_a_long_message_is_cut_between_characters(void **state)
 	assert_int_equal(avf_vm_next_event(vm, NULL, &event), 1);
 	assert_int_equal(avf_vm_next_event(vm, NULL, &event), 1);
 	len = strlen(event.message);
-	assert_int_equal(len, 498); /* 166 characters of three */
+	assert_int_equal(len, 1009); /* 336 characters of three, and one */
 	assert_memory_equal(event.message, fake_long_message, len);
 	AVirtualMachine_destroy(vm);
 	close_world(&w);

@@ -210,8 +210,8 @@ static void test_one_service_makes_machines_for_all(void **state)
 	close_world(&w);
 }
 
-/* libsystemd makes one key for all its hash tables, with no lock: whichever bytes of two
- * of them win, they are random. Everything else must be clean. */
+/* libsystemd makes one key for all its hash tables, with no lock: whichever bytes of
+ * two of them win, they are random. Everything else must be clean. */
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {

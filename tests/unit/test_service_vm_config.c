@@ -188,8 +188,8 @@ static void test_what_is_wrong_is_named(void **state)
 	assert_refused("bootloader", -EBADMSG, "bootloader: must be a file", "s", "/x");
 	assert_refused("disks", -EBADMSG, "disks[0]", "aa{sv}", 1, 1, "writable", "b",
 		       1);
-	assert_refused("disks", -EBADMSG, "partitions[0]: labe: is not known", "aa{sv}",
-		       1, 1, "partitions", "aa{sv}", 1, 1, "labe", "s", "x");
+	assert_refused("disks", -EBADMSG, "disks[0].partitions[0].labe: is not known",
+		       "aa{sv}", 1, 1, "partitions", "aa{sv}", 1, 1, "labe", "s", "x");
 	assert_refused("instance_id", -EBADMSG, "64 bytes", "ay", 3, 1, 2, 3);
 }
 

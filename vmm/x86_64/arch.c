@@ -1,7 +1,7 @@
 /*
  * The x86_64 machine: where memory lies, how a CPU starts, port accesses, and
  * the split interrupt controller (local APICs in KVM, the I/O APIC here, no
- * PIC and no PIT).
+ * PIC and no PIT), or for a PC's firmware all of it in KVM.
  */
 #include "vmm/arch.h"
 
@@ -17,13 +17,17 @@
 #include "vmm/report.h"
 #include "vmm/x86_64/cpuid.h"
 #include "vmm/x86_64/ioapic.h"
+#include "vmm/x86_64/irqchip.h"
 
 _Static_assert(ARCH_IRQ_PINS == IOAPIC_PINS, "the I/O APIC has all wires");
+_Static_assert(ARCH_IRQ_PINS == IRQCHIP_GSIS, "and so has KVM's");
 
 struct arch {
 	struct kvm *kvm;
-	struct cpuid cpuid;
+	bool pc; /* one of these two is used */
 	struct ioapic ioapic;
+	struct irqchip irqchip;
+	struct cpuid cpuid;
 };
 
 unsigned arch_memory(uint64_t size, struct gmem_range *ret_ranges)
@@ -49,8 +53,9 @@ static struct kvm_slot rom_slot(const struct boot_rom *rom, uint64_t end, uint64
 	return (struct kvm_slot){ end - len, len, rom->base + rom->len - len, true };
 }
 
-size_t arch_slots(const struct gmem *mem, const struct boot_rom *rom,
-		  const struct boot_rom *key, struct kvm_slot *ret_slots)
+size_t arch_slots(const struct arch *a, const struct gmem *mem,
+		  const struct boot_rom *rom, const struct boot_rom *key,
+		  struct kvm_slot *ret_slots)
 {
 	const uint64_t low_end = LAYOUT_ROM_LOW + LAYOUT_ROM_LOW_SIZE;
 	uint64_t low = rom->len < LAYOUT_ROM_LOW_SIZE ? rom->len : LAYOUT_ROM_LOW_SIZE;
@@ -60,7 +65,7 @@ size_t arch_slots(const struct gmem *mem, const struct boot_rom *rom,
 		uint64_t start = mem->ranges[i].gpa.v;
 		uint64_t end = start + mem->ranges[i].len;
 
-		if (i == 0 && rom->base) {
+		if (i == 0 && rom->base && !a->pc) {
 			ret_slots[n++] = ram_slot(mem, start, low_end - low);
 			ret_slots[n++] = rom_slot(rom, low_end, low);
 			start = low_end;
@@ -86,16 +91,20 @@ uint64_t arch_mmio_end(void)
 	return LAYOUT_HOLE_END;
 }
 
-int arch_new(struct kvm *kvm, const struct dev_host *host, struct arch **ret_arch,
-	     struct err *err)
+int arch_new(struct kvm *kvm, bool pc, const struct dev_host *host,
+	     struct arch **ret_arch, struct err *err)
 {
 	struct arch *a = calloc(1, sizeof(*a));
-	int r;
+	int r = 0;
 
 	if (!a)
 		return err_sys(err, -ENOMEM, "machine");
 	a->kvm = kvm;
-	r = ioapic_init(&a->ioapic, kvm, host, err);
+	a->pc = pc;
+	if (pc)
+		irqchip_init(&a->irqchip, kvm);
+	else
+		r = ioapic_init(&a->ioapic, kvm, host, err);
 	if (r < 0) {
 		arch_free(a);
 		return r;
@@ -122,8 +131,11 @@ int arch_vm_init(struct arch *a, const struct gmem *mem, unsigned n_cpus,
 	if (ioctl(a->kvm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0 ||
 	    ioctl(a->kvm->vm_fd, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_TSS) < 0)
 		return err_sys(err, -errno, "/dev/kvm: real-mode helpers");
-	r = kvm_enable_cap(a->kvm, KVM_CAP_SPLIT_IRQCHIP, IOAPIC_PINS, "split irqchip",
-			   err);
+	if (a->pc)
+		r = irqchip_create(a->kvm, err);
+	else
+		r = kvm_enable_cap(a->kvm, KVM_CAP_SPLIT_IRQCHIP, IOAPIC_PINS,
+				   "split irqchip", err);
 	if (r < 0)
 		return r;
 	r = cpuid_init(&a->cpuid, a->kvm, n_cpus, err);
@@ -323,5 +335,8 @@ bool arch_vcpu_registers(const struct vcpu *v, uint64_t *ret_values)
 
 void arch_irq(struct arch *a, unsigned gsi, bool level)
 {
-	ioapic_wire(&a->ioapic, gsi, level);
+	if (a->pc)
+		irqchip_wire(&a->irqchip, gsi, level);
+	else
+		ioapic_wire(&a->ioapic, gsi, level);
 }

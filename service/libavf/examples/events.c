@@ -1,7 +1,7 @@
 /*
- * events KERNEL: boots a kernel, prints its events and its console in one poll() loop,
- * and gives a handle to a child. The guest outlives the parent's handle: it ends when
- * the child lets go of its own.
+ * events KERNEL [PARAMS]: boots a kernel, prints its events and its console in one
+ * poll() loop, and gives a handle to another process, which stops the guest. Exit
+ * status 0: it did.
  *
  *   cc events.c -o events $(pkg-config --cflags --libs libavf)
  */
@@ -80,7 +80,7 @@ static pid_t give_away(const char *self, int handle)
 	_exit(127);
 }
 
-static AVirtualMachine *boot(const char *path)
+static AVirtualMachine *boot(const char *path, const char *params)
 {
 	AVirtualMachineRawConfig *config = AVirtualMachineRawConfig_create();
 	AVirtualizationService *service;
@@ -90,8 +90,8 @@ static AVirtualMachine *boot(const char *path)
 	if (avf_service_create(&service, NULL, &error) < 0)
 		fail("manager", &error);
 	AVirtualMachineRawConfig_setKernel(config, open(path, O_RDONLY | O_CLOEXEC));
-	if (avf_config_set_string(config, "params", "example=events", &error) < 0 ||
-	    avf_config_set_bool(config, "watchdog", true, &error) < 0)
+	if (avf_config_set_string(config, "params", params, &error) < 0 ||
+	    avf_config_set_bool(config, "balloon", false, &error) < 0)
 		fail("configuration", &error);
 	if (avf_vm_create(service, config, &vm, &error) < 0)
 		fail("virtual machine", &error);
@@ -133,24 +133,24 @@ int main(int argc, char *argv[])
 	const struct avf_death *death;
 	struct avf_error error = { "" };
 	AVirtualMachine *vm;
+	bool killed;
 
 	if (argc == 3 && strcmp(argv[1], "--child") == 0)
 		child(atoi(argv[2]));
-	if (argc != 2) {
-		fprintf(stderr, "usage: events KERNEL\n");
+	if (argc < 2 || argc > 3) {
+		fprintf(stderr, "usage: events KERNEL [PARAMS]\n");
 		return 2;
 	}
-	vm = boot(argv[1]);
+	vm = boot(argv[1], argc > 2 ? argv[2] : "");
 	printf("cid %u\n", avf_vm_cid(vm));
 	if (avf_vm_start(vm, &error) < 0)
 		fail("start", &error);
 	watch(vm, "/proc/self/exe");
 	death = avf_vm_death(vm);
-	printf("%s after %llu ms%s%s\n", death->name,
-	       (unsigned long long)death->run_time_ms, death->detail ? ": " : "",
-	       death->detail ? death->detail : "");
+	printf("%s: %s\n", death->name, death->detail ? death->detail : "");
+	killed = death->reason == AVF_DEATH_KILLED;
 	avf_vm_close(vm);
 	while (wait(NULL) > 0)
 		;
-	return death->reason == AVF_DEATH_KILLED ? 0 : 1;
+	return killed ? 0 : 1;
 }

@@ -218,7 +218,7 @@ struct avf_event {
 	int32_t type; /* enum avf_event_type; ignore what you do not know */
 	int32_t code;
 	uint32_t lost; /* older events: at most 64 wait */
-	char message[500]; /* UTF-8; cut if it is longer */
+	char message[1012]; /* UTF-8; cut if it is longer */
 };
 
 /*
