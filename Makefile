@@ -237,8 +237,8 @@ $(filter $(BUILD)/tests/unit/test_service_%,$(UNITS)): $(BUILD)/tests/unit/%: $(
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)
-# It starts the program.
-$(BUILD)/tests/unit/test_service_global: | $(BUILD)/virtualizationservice
+# They start the program.
+$(addprefix $(BUILD)/tests/unit/test_service_,global daemon hostile): | $(BUILD)/virtualizationservice
 
 test-programs: $(UNITS)
 
