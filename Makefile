@@ -357,11 +357,17 @@ $(SERVICE_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(SERVICE_ARCHI
 
 MANUALS := $(wildcard vmm/*.scd service/*/*.scd)
 manual = $(BUILD)/$(notdir $(basename $(1)))
-install: all install-libavf $(foreach m,$(MANUALS),$(call manual,$m))
+UNITS_DIR := service/virtualizationservice/systemd
+install: all install-libavf $(foreach m,$(MANUALS),$(call manual,$m)) $(BUILD)/virtualizationservice.service bootloader
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BUILD)/vmm $(SERVICE_PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	$(foreach m,$(MANUALS),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(basename $m))) $(call manual,$m) &&) :
 	install -D -m 644 service/vm/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vm
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(UNITS_DIR)/virtualizationservice.socket $(BUILD)/virtualizationservice.service
+	install -D -m 644 $(UNITS_DIR)/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/virtualizationservice.conf
+	install -D -m 644 $(UNITS_DIR)/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/virtualizationservice.conf
+	install -D -m 644 $(BARE_OUT)/bootloader.rom $(DESTDIR)$(PREFIX)/share/vmm/bootloader.rom
+	install -D -m 755 $(BOOTLOADER)/avb $(DESTDIR)$(PREFIX)/share/vmm/avb
 install-libavf: libavf $(BUILD)/libavf.3
 	install -d $(DESTDIR)$(PREFIX)/include/android $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 service/libavf/include/android/virtualization.h $(DESTDIR)$(PREFIX)/include/android
@@ -373,6 +379,8 @@ install-libavf: libavf $(BUILD)/libavf.3
 $(foreach m,$(MANUALS),$(eval $(call manual,$m): $m))
 $(foreach m,$(MANUALS),$(call manual,$m)): | $(BUILD)/setup
 	$(Q)scdoc <$< >$@
+$(BUILD)/virtualizationservice.service: $(UNITS_DIR)/virtualizationservice.service.in $(BUILD)/prefix
+	$(Q)sed 's|@BINDIR@|$(PREFIX)/bin|' $< >$@
 
 C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 GENERATED := $(BUILD)/gen/seccomp_filters.h $(BUILD)/gen/dsdt.h $(BUILD)/gen/dsdt_pc.h $(BUILD)/gen/bearssl $(INTERFACE_HEADERS)

@@ -91,7 +91,7 @@ int vsock_unix_greeting(const char *buf, size_t n)
 	size_t i = sizeof(word) - 1, digits = 0;
 
 	/* vmm writes it at once, and into a stream in which there is room. */
-	if (n < i || memcmp(buf, word, i))
+	if (n < i || memcmp(buf, word, i) != 0)
 		return -ECONNREFUSED;
 	for (; i < n && buf[i] >= '0' && buf[i] <= '9'; i++)
 		digits++;

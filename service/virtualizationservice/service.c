@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/unix.h"
 #include "dbus/global.h"
 #include "dbus/global_vtable.h"
 #include "service/common/bus_error.h"
@@ -177,29 +178,13 @@ static int conn_new(struct service *s, int fd, struct err *err)
 	return r;
 }
 
-static int accept_one(struct service *s)
-{
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	int r = fd < 0 ? -errno : fd;
-
-	/* Turn away who cannot be served, or he would wake us for ever. */
-	if (r == -EMFILE || r == -ENFILE) {
-		cleanup_close(&s->spare_fd);
-		fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		cleanup_close(&fd);
-		s->spare_fd = eventfd(0, EFD_CLOEXEC);
-	}
-	return r;
-}
-
 static int on_caller(sd_event_source *source, int listen_fd, uint32_t events,
 		     void *userdata)
 {
 	struct service *s = userdata;
-	int fd = accept_one(s);
+	int fd = unix_accept(listen_fd, &s->spare_fd);
 
 	(void)source;
-	(void)listen_fd;
 	(void)events;
 	s->first_call = sd_event_source_disable_unref(s->first_call);
 	if (fd >= 0)

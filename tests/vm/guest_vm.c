@@ -227,6 +227,14 @@ int guest_wait(struct guest *g, const unsigned *counter, struct err *err)
 	return 0;
 }
 
+int guest_wait_ready(struct guest *g, struct err *err)
+{
+	uint32_t state;
+	int r = guest_state(g, &state, err);
+
+	return r < 0 || state == VM_READY ? r : guest_wait(g, &g->n_ready, err);
+}
+
 int guest_wait_lost(struct guest *g, struct err *err)
 {
 	const unsigned never = 0;

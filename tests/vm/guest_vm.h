@@ -56,6 +56,8 @@ int guest_echo(struct guest *g, struct err *err);
 /* Take what has come until the counter is not 0, or the connection ends: -ECONNRESET,
  * or some seconds: -ETIMEDOUT. */
 int guest_wait(struct guest *g, const unsigned *counter, struct err *err);
+/* Until the payload is ready, which tell=r makes the agent say. */
+int guest_wait_ready(struct guest *g, struct err *err);
 /* Until the connection ends. */
 int guest_wait_lost(struct guest *g, struct err *err);
 

@@ -11,7 +11,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -178,18 +180,35 @@ size_t rig_leases(void)
 }
 
 static const char *left_in_folder;
+static bool killed;
+
+static bool listens(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	AUTO_CLOSE int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	return connect(s, (struct sockaddr *)&a, sizeof(a)) == 0;
+}
 
 static int on_left(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
 	static char kept[512];
 
-	(void)st;
 	/* The service may leave its folders and the number of the last CID. */
-	if (kind == FTW_D || strcmp(path + at->base, "last") == 0)
+	if (kind == FTW_D || strcmp(path + at->base, "last-cid") == 0)
+		return 0;
+	/* One that was killed, also what the next one finds to be nobody's. */
+	if (killed && (S_ISSOCK(st->st_mode) ? !listens(path) : rig_leases() == 0))
 		return 0;
 	snprintf(kept, sizeof(kept), "%s", path);
 	left_in_folder = kept;
 	return 1;
+}
+
+void rig_service_was_killed(bool was)
+{
+	killed = was;
 }
 
 static bool anything_left(bool tell)

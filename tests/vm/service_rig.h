@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -55,6 +56,9 @@ pid_t rig_process(const char *name);
  * come to pass and has been told on stderr.
  */
 double rig_nothing_left(void);
+/* A killed service cannot remove its socket and leases, of which none is in use then;
+ * the next one does. Until this is taken back, such ones are not left behind. */
+void rig_service_was_killed(bool was);
 
 /* Leases that somebody holds. */
 size_t rig_leases(void);

@@ -4,8 +4,8 @@
 # shellcheck source=tests/vm/vm.sh
 . "$(dirname "$0")/vm.sh"
 
-vm=${VMM%/*}/vm
 VMM=$(realpath "$VMM")
+vm=${VMM%/*}/vm
 export VMM
 hello=$(realpath "$GUESTS/hello.elf")
 config=$dir/config.json
@@ -82,17 +82,13 @@ missing_files() {
 		configure x '"initrd": "/dev/zero"' && does 1 'is not a regular file' check "$config"
 }
 read_only_file() {
-	[ "$(id -u)" != 0 ] || { unshare -r true 2>/dev/null || return 0; }
-	echo data >"$dir/ro" && chmod 444 "$dir/ro" && chmod 755 "$dir" || return
-	configure x "\"disks\": [ { \"image\": \"/proc/self/fd/9\", \"writable\": true } ]" &&
-		does 1 'disks\[0\].image: /proc/self/fd/9: .* not open for writing' check "$config" 9<"$dir/ro"
+	configure x '"disks": [ { "image": "/proc/self/fd/9", "writable": true } ]' &&
+		does 1 'disks\[0\].image: /proc/self/fd/9: .* not open for writing' check "$config" 9</dev/null
 }
 relative_paths() {
 	cp "$hello" "$dir/k" && KERNEL=k configure end=poweroff || return
-	local here=$PWD
-	# shellcheck disable=SC2030 # it is meant for here only
-	(vm=$(realpath "$vm") && cd "$dir" && does 0 '^VM ended: shutdown' run config.json) || return
-	cd "$here" && does 1 'kernel: k: No such' run "$config"
+	(cd "$dir" && does 0 '^VM ended: shutdown' run config.json) || return
+	does 1 'kernel: k: No such' run "$config"
 }
 launcher_keys() {
 	configure end=poweroff '"console_out": true, "gpu": { "backend": "2d" }, "usb_config": { "controller": false }'
@@ -151,7 +147,7 @@ run_dies() {
 streams() {
 	configure end=echo '"console_input_device": "ttyS0", "timeout_s": 30'
 	printf 'abc\ndefq' | "$vm" run "$config" >"$dir/out" 2>"$dir/err"
-	says '^hello: panic=-1 end=echo' && says '^abc' && says '^def' && says '^CID|^VM test: CID [0-9]+, started$' "$dir/err"
+	says '^hello: panic=-1 end=echo' && says '^abc' && says '^def' && says '^VM test: CID [0-9]+, started$' "$dir/err"
 }
 files() {
 	configure end=echo '"console_input_device": "ttyS0"'
@@ -172,7 +168,7 @@ joined() {
 	local turns=200
 	until grep -aqs '^echo' "$dir/console" || [ $((turns -= 1)) = 0 ]; do sleep 0.05; done
 	printf 'typed here\nq' | timeout 60 "$vm" console test >"$dir/joined" || return
-	over 1 '^VM ended' || return
+	over 32 '^VM ended' || return
 	says '^hello' "$dir/joined" && says '^typed here' "$dir/joined" && says '^typed here' "$dir/console"
 }
 
