@@ -147,22 +147,37 @@ static int lock_folder(struct cids *c, struct err *err)
 	return r < 0 ? err_sys(err, -errno, "%s", c->path) : 0;
 }
 
-static int open_folder(struct cids *c, const char *folder, struct err *err)
+/* The other removes the folder when it ends, perhaps between any two of these steps;
+ * dir_fd is -1, or of a folder without a name, then. */
+static int open_leases(struct cids *c, struct err *err)
 {
-	c->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (c->folder_fd < 0)
-		return err_sys(err, -errno, "%s", folder);
+	cleanup_close(&c->dir_fd);
+	c->dir_fd = -1;
 	if (mkdirat(c->folder_fd, "cid", 0700) < 0 && errno != EEXIST)
 		return err_sys(err, -errno, "%s", c->path);
 	c->dir_fd = openat(c->folder_fd, "cid",
 			   O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (c->dir_fd < 0)
-		return err_sys(err, -errno, "%s", c->path);
+		return errno == ENOENT ? 0 : err_sys(err, -errno, "%s", c->path);
+	return lock_folder(c, err);
+}
+
+static int open_folder(struct cids *c, const char *folder, struct err *err)
+{
+	struct stat st;
+	int r;
+
+	c->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c->folder_fd < 0)
+		return err_sys(err, -errno, "%s", folder);
 	c->last_fd = openat(c->folder_fd, "last-cid",
 			    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (c->last_fd < 0)
 		return err_sys(err, -errno, "%s/last-cid", folder);
-	return lock_folder(c, err);
+	do
+		r = open_leases(c, err);
+	while (r == 0 && (c->dir_fd < 0 || fstat(c->dir_fd, &st) < 0 || !st.st_nlink));
+	return r;
 }
 
 static uint32_t read_last(struct cids *c, uint32_t start)

@@ -1,6 +1,7 @@
 /* CIDs and leases: who has one, who does not, and what is left of a killed service. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -400,6 +401,38 @@ static void test_the_folder_is_locked_as_long_as_the_service_runs(void **state)
 	close(fd);
 }
 
+static void *start_another(void *arg)
+{
+	struct rig *rig = arg;
+	struct cids *cids = NULL;
+	struct err err;
+
+	cids_new(rig->dir, 10, 12, 10, &ops, rig, &cids, &err);
+	return cids;
+}
+
+/* A private service may start while the one before it ends, and clears away. */
+static void test_who_waits_for_another_to_end_has_a_folder_then(void **state)
+{
+	struct rig *rig = *state;
+	pthread_t thread;
+	void *another;
+	uint32_t cid;
+	int lease;
+
+	start(rig, 10, 12);
+	assert_int_equal(pthread_create(&thread, NULL, start_another, rig), 0);
+	usleep(50000); /* until it waits; if it does not yet, this shows nothing */
+	cids_free(rig->cids);
+	rig->cids = NULL;
+	assert_int_equal(pthread_join(thread, &another), 0);
+	assert_non_null(another);
+	rig->cids = another;
+	cid = take(rig, &lease);
+	assert_true(lease_exists(rig, cid));
+	close(lease);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -419,6 +452,7 @@ int main(void)
 		TEST(test_what_is_no_lease_in_the_folder_is_left_alone),
 		TEST(test_ten_thousand_rounds_leave_nothing),
 		TEST(test_the_folder_is_locked_as_long_as_the_service_runs),
+		TEST(test_who_waits_for_another_to_end_has_a_folder_then),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
