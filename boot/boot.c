@@ -132,6 +132,11 @@ int boot_trust_load(const struct boot_trust *trust, struct boot_rom *ret_page,
 		.unlocked = trust->unlocked,
 		.rollback_index = trust->rollback_index,
 	};
+	_Static_assert(sizeof(block->rollback_indices) ==
+			       sizeof(trust->rollback_indices),
+		       "rollback indices");
+	memcpy(block->rollback_indices, trust->rollback_indices,
+	       sizeof(block->rollback_indices));
 	if (img->fd >= 0)
 		r = read_key(img, block, err);
 	return rom_seal(ret_page, r, "bios key", err);

@@ -94,9 +94,11 @@ int boot_files_make(const struct gmem_range *ranges, size_t n_ranges, unsigned n
 void boot_files_free(struct boot_files *files); /* harmless on zeroes */
 
 /* Whom firmware may trust. */
+#define BOOT_MAX_CHAINED 31
 struct boot_trust {
 	struct boot_image key; /* fd -1: nobody */
 	uint64_t rollback_index;
+	uint64_t rollback_indices[BOOT_MAX_CHAINED]; /* of locations from 1 on */
 	bool unlocked;
 };
 

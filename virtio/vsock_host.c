@@ -172,10 +172,13 @@ static void on_answer(struct vsock *d, uint64_t id, int sock)
 	vsock_settle(d, c);
 }
 
-/* Somebody whom the manager brings; he gets the same answer as a client. */
+/*
+ * Somebody whom the manager brings; he gets the same answer as a client. As with vhost
+ * he waits for a guest whose driver is not there yet.
+ */
 static void on_offer(struct vsock *d, uint32_t port, int sock)
 {
-	struct vsock_conn *c = d->v.running ? vsock_add(d, VSOCK_ASKING_GUEST) : NULL;
+	struct vsock_conn *c = vsock_add(d, VSOCK_ASKING_GUEST);
 
 	if (!c) {
 		cleanup_close(&sock);

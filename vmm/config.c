@@ -471,9 +471,39 @@ static int check_keep_fds(const struct config *cfg, struct err *err)
 	return 0;
 }
 
+int config_rollback_indices(const struct bios_key_cfg *c,
+			    uint64_t ret_indices[BOOT_MAX_CHAINED], struct err *err)
+{
+	const char *text = c->rollback_indices;
+	size_t at = 1;
+
+	memset(ret_indices, 0, BOOT_MAX_CHAINED * sizeof(*ret_indices));
+	if (!text)
+		return 0;
+	for (unsigned i = 0; i < BOOT_MAX_CHAINED && text[0] == '['; i++) {
+		size_t len = strcspn(text + at, ",]");
+		char number[24] = "";
+
+		if (len < sizeof(number))
+			memcpy(number, text + at, len);
+		if (opt_number(number, &ret_indices[i]) < 0)
+			break;
+		at += len;
+		if (!strcmp(text + at, "]"))
+			return 0;
+		if (text[at++] != ',')
+			break;
+	}
+	return err_set(err, -EINVAL,
+		       "--bios-key: rollback-indices: \"%s\" is not [N,...], at most %d"
+		       " numbers",
+		       text, BOOT_MAX_CHAINED);
+}
+
 static int finish_options(const struct parser *p, struct err *err)
 {
 	struct config *cfg = p->cfg;
+	uint64_t indices[BOOT_MAX_CHAINED];
 	long n;
 	int r;
 
@@ -487,6 +517,9 @@ static int finish_options(const struct parser *p, struct err *err)
 			       "--bios: contradicts --initrd, which needs a kernel");
 	if (!cfg->bios && (cfg->bios_key.path || cfg->bios_key.unlocked))
 		return err_set(err, -EINVAL, "--bios-key: needs --bios");
+	r = config_rollback_indices(&cfg->bios_key, indices, err);
+	if (r < 0)
+		return r;
 	if (cfg->firmware_compat && !cfg->bios)
 		return err_set(err, -EINVAL, "--firmware-compat: needs --bios");
 	if (cfg->firmware_compat && (cfg->bios_key.path || cfg->bios_key.unlocked))

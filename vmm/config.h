@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/opt.h"
+#include "boot/boot.h"
 #include "devices/device.h"
 
 enum serial_hardware { SERIAL_UART, SERIAL_VIRTIO, SERIAL_DEBUGCON };
@@ -32,7 +33,7 @@ struct config_device {
 };
 
 struct bios_key_cfg {
-	char *path;
+	char *path, *rollback_indices;
 	uint64_t rollback_index;
 	bool unlocked;
 };
@@ -99,6 +100,10 @@ int config_finish_serials(struct config *cfg, struct err *err);
 
 /* Queue sizes [in,out] of a virtio-console; 0 where none is given. -EINVAL. */
 int config_queue_sizes(const struct serial_cfg *s, uint16_t sizes[2], struct err *err);
+
+/* The least rollback indices of locations 1 on; 0 where none is given. -EINVAL. */
+int config_rollback_indices(const struct bios_key_cfg *c,
+			    uint64_t ret_indices[BOOT_MAX_CHAINED], struct err *err);
 
 /* Add an instance with its defaults, behind those of the same or earlier classes. */
 struct config_device *config_add_device(struct config *cfg,

@@ -311,6 +311,7 @@ int machine_new(const struct config *cfg, struct machine **ret_machine, struct e
 	if (r == 0 && cfg->bios_key.path)
 		r = open_image("bios key", cfg->bios_key.path, &m->trust.key, err);
 	m->trust.rollback_index = cfg->bios_key.rollback_index;
+	config_rollback_indices(&cfg->bios_key, m->trust.rollback_indices, NULL);
 	m->trust.unlocked = cfg->bios_key.unlocked;
 	if (r == 0 && cfg->initrd)
 		r = open_image("initrd", cfg->initrd, &m->initrd, err);

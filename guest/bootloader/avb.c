@@ -201,7 +201,7 @@ static void add_hashtree(struct verifier *v, const struct avb_hashtree_descripto
 /* --- vbmeta images ------------------------------------------------------- */
 
 static bool verify_image(struct verifier *v, const struct part *part, uint64_t off,
-			 uint64_t room, const struct avb_key *key, uint64_t least,
+			 uint64_t room, const struct avb_key *key, uint32_t location,
 			 unsigned depth);
 
 static bool is_trusted(const struct avb_key *want, const struct avb_key *found)
@@ -261,7 +261,7 @@ static bool follow_chain(struct verifier *v, const struct avb_chain_descriptor *
 		footer = (struct avb_footer){ 0, part.size };
 	v->chained = &d->name;
 	ok = verify_image(v, &part, footer.vbmeta_offset, footer.vbmeta_size, &d->key,
-			  0, depth + 1);
+			  d->rollback_location, depth + 1);
 	v->chained = NULL;
 	return ok;
 }
@@ -322,9 +322,28 @@ static bool handle_descriptors(struct verifier *v, const struct vbmeta *m,
 	return true;
 }
 
-/* One vbmeta image at @off of @part, in at most @room bytes, signed by @key. */
+/* Whether an image is not older than what its location remembers. */
+static bool check_rollback(struct verifier *v, const struct vbmeta *m,
+			   uint32_t location, const char *name)
+{
+	uint64_t least = v->key->rollback_index;
+
+	if (location >= KEY_BLOCK_LOCATIONS)
+		return fail_with(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, name,
+				 "its rollback index is kept where AVB has no place");
+	if (location)
+		least = v->key->rollback_indices[location - 1];
+	return m->rollback_index >= least ||
+	       refused(v, FAILURE_BOOTLOADER_ROLLBACK, name,
+		       "its rollback index is below the least that may boot");
+}
+
+/*
+ * One vbmeta image at @off of @part, in at most @room bytes, signed by @key. @location:
+ * of a chained image's rollback index; the top-level one says it itself.
+ */
 static bool verify_image(struct verifier *v, const struct part *part, uint64_t off,
-			 uint64_t room, const struct avb_key *key, uint64_t least,
+			 uint64_t room, const struct avb_key *key, uint32_t location,
 			 unsigned depth)
 {
 	const uint8_t *data;
@@ -350,9 +369,11 @@ static bool verify_image(struct verifier *v, const struct part *part, uint64_t o
 	v->n_images++;
 	if (!check_signature(v, m, key, part->name))
 		return false;
-	if (m->rollback_index < least &&
-	    !refused(v, FAILURE_BOOTLOADER_ROLLBACK, part->name,
-		     "its rollback index is below the least that may boot"))
+	if (depth && m->rollback_location)
+		return fail_with(v->f, FAILURE_BOOTLOADER_BAD_VBMETA, part->name,
+				 "it is chained, and says itself where its rollback "
+				 "index is kept");
+	if (!check_rollback(v, m, depth ? location : m->rollback_location, part->name))
 		return false;
 	if (m->flags & VBMETA_VERIFICATION_DISABLED &&
 	    !refused(v, FAILURE_BOOTLOADER_BAD_VBMETA, part->name,
@@ -407,7 +428,7 @@ bool avb_verify(const struct gpt *disks, size_t n, const char *suffix,
 		return fail_with(f, FAILURE_BOOTLOADER_NO_KEY, "vbmeta",
 				 "no trusted key was given");
 	if (!find_part(v, &vbmeta, false, &part) ||
-	    !verify_image(v, &part, 0, part.size, &trusted, key->rollback_index, 0))
+	    !verify_image(v, &part, 0, part.size, &trusted, 0, 0))
 		return false;
 	if (v->cmdline.cut)
 		return fail_with(f, FAILURE_BOOTLOADER_BAD_VBMETA, part.name,

@@ -5,8 +5,9 @@
  *
  * Everything is read into memory once, and only that copy is checked and used. A slot
  * is verified as a whole: the signature over vbmeta, the key in it, its rollback index,
- * the chained vbmeta images, the hashes of the partitions that it names. What an image
- * names beside boot, init_boot and vendor_boot is verified too, but not kept.
+ * the same of the chained vbmeta images, the hashes of the partitions that it names.
+ * What an image names beside boot, init_boot and vendor_boot is verified too, but not
+ * kept.
  *
  * With an unlocked key block the same is read, and what does not verify is counted, but
  * boots.

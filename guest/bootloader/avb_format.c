@@ -80,6 +80,7 @@ const char *vbmeta_parse(const uint8_t *data, uint64_t size, struct vbmeta *ret)
 	ret->descriptors = ret->aux + descriptors;
 	ret->rollback_index = be64(data + 112);
 	ret->flags = be32(data + 120);
+	ret->rollback_location = be32(data + 124);
 	algorithm = be32(data + 28);
 	if (algorithm >= sizeof(algorithms) / sizeof(algorithms[0])) {
 		ret->unsupported = true;
@@ -243,7 +244,7 @@ bool avb_chain_parse(const struct avb_descriptor *d, struct avb_chain_descriptor
 	ret->no_ab = be32(p + 12) & NO_AB;
 	ret->name = take_name(&t, be32(p + 4));
 	ret->key.bytes = take(&t, ret->key.len);
-	return !t.bad && ret->key.len;
+	return !t.bad && ret->key.len && ret->rollback_location;
 }
 
 bool avb_footer_parse(const uint8_t *data, struct avb_footer *ret)

@@ -39,6 +39,7 @@ struct vbmeta {
 	const uint8_t *descriptors;
 	uint64_t descriptors_size;
 	uint64_t rollback_index;
+	uint32_t rollback_location; /* 0 in chained images: their descriptor says it */
 	uint32_t flags;
 	bool unsupported; /* vbmeta_parse() failed, for what is valid but not known */
 };

@@ -17,8 +17,8 @@
 
 /* Under way at a time. */
 #define MAX_CALLS 64u
-/* The backends have limits of their own, but a vmm that has been taken over may not. */
-#define CALL_USEC (15 * 1000000ull)
+/* Also for a guest whose driver is not there yet. */
+#define CALL_USEC (10 * 1000000ull)
 /* Those below are for servers that only root may be. */
 #define FIRST_PORT 1024u
 

@@ -23,8 +23,8 @@
 #include "base/unix.h"
 
 #define VSOCK_DEVICE "/dev/vhost-vsock"
-/* The kernel's 2 seconds are short for a guest that is busy or emulated. */
-#define CONNECT_SECONDS 10
+/* Longer than its caller waits, instead of the kernel's 2. */
+#define CONNECT_SECONDS 15
 #define BACKLOG 8
 
 struct vhost {

@@ -38,7 +38,7 @@ _vm() {
 	elif [[ $word = -* ]]; then
 		mapfile -t words < <(sed -nE 's/^ +(-., |    )(--[a-z-]+).*/\2/p' <<<"$help")
 		_vm_add "${words[@]}" --help
-	elif [[ $help = Usage*NAME'|'CID* && ($COMP_CWORD = 2 || $command = info) ]]; then
+	elif [[ $help = *"NAME|CID"* && ($COMP_CWORD = 2 || $command = info) ]]; then
 		_vm_names
 	elif [[ $command = run || $command = check ]] && [[ $previous != --* ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -X '!*.json' -- "$word"; compgen -d -- "$word")

@@ -7,7 +7,7 @@ int connect_vm(const char *vm, sd_bus **ret_bus, struct err *err)
 {
 	AUTO_CLIENT struct client *client = NULL;
 	AUTO_REPLY sd_bus_message *reply = NULL;
-	int fd, r;
+	int fd = -1, r;
 
 	r = client_spawn(NULL, &client, err);
 	if (r == 0)

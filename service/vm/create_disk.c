@@ -18,7 +18,7 @@ static int create_disk(const struct command *c, const void *opts, char **args,
 	(void)opts;
 	while (args[1 + n])
 		n++;
-	sources = calloc(n, sizeof(*sources));
+	sources = calloc(n + 1, sizeof(*sources));
 	if (!sources)
 		return err_sys(err, -ENOMEM, "%s", args[0]);
 	for (size_t i = 0; i < n; i++) {

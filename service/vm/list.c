@@ -71,7 +71,7 @@ static int list(const struct command *c, const void *opts, char **args, struct e
 	const struct list_opts *o = opts;
 	AUTO_CLIENT struct client *client = NULL;
 	AUTO_REPLY sd_bus_message *reply = NULL;
-	json_t *vms;
+	json_t *vms = NULL;
 	int r;
 
 	(void)c;
@@ -122,7 +122,7 @@ static int vm_info(const char *vm, json_t **ret, struct err *err)
 	AUTO_REPLY sd_bus_message *state = NULL;
 	AUTO_REPLY sd_bus_message *reply = NULL;
 	uint32_t number;
-	json_t *info;
+	json_t *info = NULL;
 	int r = connect_vm(vm, &bus, err);
 
 	if (r == 0)
@@ -146,7 +146,7 @@ static int info(const struct command *c, const void *opts, char **args, struct e
 {
 	const struct list_opts *o = opts;
 	const char *key;
-	json_t *all, *value;
+	json_t *all = NULL, *value;
 	int r = args[0] ? vm_info(args[0], &all, err) : host_info(&all, err);
 
 	(void)c;

@@ -122,12 +122,13 @@ void rig_add_hash(struct rig_vbmeta *m, const char *name, const void *image, siz
 	free(b);
 }
 
-void rig_add_chain(struct rig_vbmeta *m, const char *name, const struct rig_key *key)
+void rig_add_chain(struct rig_vbmeta *m, const char *name, const struct rig_key *key,
+		   uint32_t rollback_location)
 {
 	static const char reserved[60];
 	struct rig_bytes *b = calloc(1, sizeof(*b));
 
-	rig_put_be32(b, 1);
+	rig_put_be32(b, rollback_location);
 	rig_put_be32(b, (uint32_t)strlen(name));
 	rig_put_be32(b, sizeof(key->blob));
 	rig_put_be32(b, 0);
@@ -176,7 +177,7 @@ void rig_sign(struct rig_vbmeta *m, const struct rig_key *key)
 	rig_put_be64(b, m->descriptors.len);
 	rig_put_be64(b, m->rollback_index);
 	rig_put_be32(b, m->flags);
-	rig_put_be32(b, 0);
+	rig_put_be32(b, m->rollback_location);
 	rig_pad(b, 256);
 	rig_put(b, zeroes, AUTH_SIZE);
 	rig_put(b, m->descriptors.data, m->descriptors.len);

@@ -28,13 +28,15 @@ const struct rig_key *rig_key(unsigned which);
 struct rig_vbmeta {
 	struct rig_bytes descriptors;
 	uint64_t rollback_index;
+	uint32_t rollback_location;
 	uint32_t flags, algorithm; /* algorithm 1: SHA256_RSA2048 */
 	struct rig_bytes image; /* by rig_sign() */
 };
 void rig_vbmeta_init(struct rig_vbmeta *m);
 void rig_add_hash(struct rig_vbmeta *m, const char *name, const void *image,
 		  size_t len);
-void rig_add_chain(struct rig_vbmeta *m, const char *name, const struct rig_key *key);
+void rig_add_chain(struct rig_vbmeta *m, const char *name, const struct rig_key *key,
+		   uint32_t rollback_location);
 void rig_add_cmdline(struct rig_vbmeta *m, uint32_t flags, const char *text);
 void rig_add_descriptor(struct rig_vbmeta *m, uint64_t tag, const void *body,
 			size_t len);

@@ -305,7 +305,7 @@ static void chain(const struct rig_key *signer, const struct rig_key *named)
 	footer[34] = (uint8_t)(inner.image.len >> 8);
 	footer[35] = (uint8_t)inner.image.len;
 	rig_vbmeta_init(&meta);
-	rig_add_chain(&meta, "boot", named);
+	rig_add_chain(&meta, "boot", named, 1);
 	rig_sign(&meta, rig_key(0));
 	rig->n_parts = 0;
 	rig->next = 34;
@@ -325,28 +325,95 @@ static void chained_partition_is_verified_by_its_own_key(void **state)
 	assert_string_equal(rig->f.object, "boot_a");
 }
 
-/* boot by the top-level image, and @chained, where an image by another key is. */
-static bool plan_with_chain(const char *chained, const char *described)
+/* boot by the top-level image, and @chained, where @inner by another key is. */
+static bool plan_with_inner(const char *chained, struct rig_vbmeta *inner,
+			    uint32_t location)
 {
-	static struct rig_vbmeta inner;
 	char part[GPT_NAME_MAX];
 
 	snprintf(part, sizeof(part), "%s_a", chained);
-	rig_vbmeta_init(&inner);
-	rig_add_hash(&inner, described, boot, boot_len);
-	rig_sign(&inner, rig_key(1));
+	rig_sign(inner, rig_key(1));
 	rig_vbmeta_init(&meta);
 	rig_add_hash(&meta, "boot", boot, boot_len);
-	rig_add_chain(&meta, chained, rig_key(1));
+	rig_add_chain(&meta, chained, rig_key(1), location);
 	rig_sign(&meta, rig_key(0));
 	rig->n_parts = 0;
 	rig->next = 34;
 	rig_part(rig, "vbmeta_a", meta.image.data, meta.image.len);
 	rig_part(rig, "boot_a", boot, boot_len);
 	rig_part(rig, "super_a", boot, boot_len);
-	rig_part(rig, part, inner.image.data, inner.image.len);
+	rig_part(rig, part, inner->image.data, inner->image.len);
 	rig_write_gpt(rig);
 	return rig_plan(rig);
+}
+
+static bool plan_with_chain(const char *chained, const char *described)
+{
+	static struct rig_vbmeta inner;
+
+	rig_vbmeta_init(&inner);
+	rig_add_hash(&inner, described, boot, boot_len);
+	return plan_with_inner(chained, &inner, 1);
+}
+
+/* A chained image with its rollback index, kept at @location; @own: what it says. */
+static bool plan_with_rollback(uint64_t index, uint32_t location, uint32_t own)
+{
+	static struct rig_vbmeta inner;
+
+	rig_vbmeta_init(&inner);
+	inner.rollback_index = index;
+	inner.rollback_location = own;
+	return plan_with_inner("vbmeta_extra", &inner, location);
+}
+
+static void older_chained_image_is_refused(void **state)
+{
+	(void)state;
+	/* One of another location, also that of the top-level image, says nothing. */
+	rig->key.rollback_indices[1] = 7;
+	rig->key.rollback_indices[30] = 3;
+	assert_true(plan_with_rollback(7, 2, 0));
+	assert_true(plan_with_rollback(0, 1, 0));
+	assert_true(plan_with_rollback(3, 31, 0));
+	assert_false(plan_with_rollback(6, 2, 0));
+	assert_int_equal(rig->f.code, FAILURE_BOOTLOADER_ROLLBACK);
+	assert_string_equal(rig->f.object, "vbmeta_extra_a");
+	assert_false(plan_with_rollback(2, 31, 0));
+	assert_int_equal(rig->f.code, FAILURE_BOOTLOADER_ROLLBACK);
+	rig->key.unlocked = 1;
+	assert_true(plan_with_rollback(6, 2, 0));
+}
+
+static void locations_that_avb_does_not_have_are_refused(void **state)
+{
+	(void)state;
+	assert_false(plan_with_rollback(9, 0, 0));
+	assert_int_equal(rig->f.code, FAILURE_BOOTLOADER_BAD_VBMETA);
+	assert_false(plan_with_rollback(9, 32, 0));
+	assert_int_equal(rig->f.code, FAILURE_BOOTLOADER_BAD_VBMETA);
+	assert_false(plan_with_rollback(9, UINT32_MAX, 0));
+	assert_int_equal(rig->f.code, FAILURE_BOOTLOADER_BAD_VBMETA);
+	/* That of a chained image is its descriptor's to say. */
+	assert_false(plan_with_rollback(9, 2, 2));
+	assert_int_equal(rig->f.code, FAILURE_BOOTLOADER_BAD_VBMETA);
+}
+
+static void top_level_image_may_name_its_location(void **state)
+{
+	(void)state;
+	rig->key.rollback_index = 9;
+	rig->key.rollback_indices[4] = 7;
+	meta.rollback_location = 5;
+	meta.rollback_index = 7;
+	rig_sign(&meta, rig_key(0));
+	assert_true(plan());
+	meta.rollback_index = 6;
+	rig_sign(&meta, rig_key(0));
+	REFUSED("BOOTLOADER_ROLLBACK");
+	meta.rollback_location = 32;
+	rig_sign(&meta, rig_key(0));
+	REFUSED("BOOTLOADER_BAD_VBMETA");
 }
 
 static void chained_image_describes_its_own_partition_only(void **state)
@@ -429,6 +496,9 @@ int main(void)
 		T(unknown_hash_is_refused),
 		T(command_line_comes_from_descriptors),
 		T(chained_partition_is_verified_by_its_own_key),
+		T(older_chained_image_is_refused),
+		T(locations_that_avb_does_not_have_are_refused),
+		T(top_level_image_may_name_its_location),
 		T(chained_image_describes_its_own_partition_only),
 		T(nobody_describes_boot_a_second_time),
 		T(newer_images_are_refused_by_name),

@@ -326,6 +326,48 @@ static void a_pc_is_for_firmware_only(void **state)
 	assert_says("--firmware-compat: contradicts --bios-key");
 }
 
+static void rollback_indices_are_a_list(void **state)
+{
+	static const char *const bad[] = { "1",
+					   "[]",
+					   "[",
+					   "[1",
+					   "[1,",
+					   "[1,]",
+					   "[x]",
+					   "[-1]",
+					   "[1]2",
+					   "[1 ]",
+					   "[18446744073709551616]" };
+	char line[200] = "--bios b --bios-key k,rollback-indices=[0";
+	uint64_t indices[BOOT_MAX_CHAINED];
+
+	(void)state;
+	assert_int_equal(
+		parse("--bios b --bios-key "
+		      "k,rollback-index=9,rollback-indices=[0,5,18446744073709551615]"),
+		0);
+	assert_int_equal(config_rollback_indices(&cfg.bios_key, indices, &err), 0);
+	assert_int_equal(indices[0], 0);
+	assert_int_equal(indices[1], 5);
+	assert_int_equal(indices[2], UINT64_MAX);
+	assert_int_equal(indices[3], 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(line, sizeof(line),
+			 "--bios b --bios-key k,rollback-indices=%s", bad[i]);
+		assert_int_equal(parse(line), -EINVAL);
+		assert_says("--bios-key: ");
+	}
+	strcpy(line, "--bios b --bios-key k,rollback-indices=[0");
+	for (unsigned i = 1; i < BOOT_MAX_CHAINED; i++)
+		strcat(line, ",1");
+	strcat(line, "]");
+	assert_int_equal(parse(line), 0);
+	strcpy(line + strlen(line) - 1, ",1]");
+	assert_int_equal(parse(line), -EINVAL);
+	assert_says("at most 31 numbers");
+}
+
 static void escape_keys_are_control_characters(void **state)
 {
 	static const struct {
@@ -479,6 +521,7 @@ int main(void)
 		CFG_TEST(root_disk_is_on_the_command_line),
 		CFG_TEST(host_cpu_topology_counts_the_hosts_cpus),
 		CFG_TEST(a_pc_is_for_firmware_only),
+		CFG_TEST(rollback_indices_are_a_list),
 		CFG_TEST(escape_keys_are_control_characters),
 		CFG_TEST(queue_sizes_are_powers_of_two),
 		CFG_TEST(serials_that_make_no_sense_are_refused),

@@ -145,16 +145,32 @@ static void a_client_that_leaves_early_is_no_harm(void **state)
 	close(manager);
 }
 
-static void what_is_offered_to_a_guest_without_a_driver_is_closed(void **state)
+static void what_is_offered_waits_for_the_driver(void **state)
 {
 	int manager = with_manager(state, SOCK_SEQPACKET), fd;
 	struct env *e = *state;
 
 	fd = offered(e, manager, 5);
+	reads_nothing(fd);
+	start(e);
+	fake_run(&e->host);
+	assert_true(hears(e));
+	assert_int_equal(e->got.op, REQUEST);
+	says(e, RESPONSE, 5, e->got.src_port);
+	reads(fd, "OK 1073741824\n");
+	close(fd);
+	close(manager);
+}
+
+static void but_not_for_ever(void **state)
+{
+	int manager = with_manager(state, SOCK_SEQPACKET), fd;
+	struct env *e = *state;
+
+	fd = offered(e, manager, 5);
+	pass(e, 12);
 	reads_end(fd);
 	close(fd);
-	start(e);
-	hears_nothing(e);
 	close(manager);
 }
 
@@ -226,7 +242,8 @@ int main(void)
 		ALONE(an_offer_connects_to_the_guest),
 		ALONE(a_port_that_refuses_closes_what_was_offered),
 		ALONE(a_client_that_leaves_early_is_no_harm),
-		ALONE(what_is_offered_to_a_guest_without_a_driver_is_closed),
+		ALONE(what_is_offered_waits_for_the_driver),
+		ALONE(but_not_for_ever),
 		ALONE(more_offers_than_connections_are_closed),
 		ALONE(without_its_manager_the_guest_is_alone),
 		ALONE(a_stream_is_no_way_to_a_manager),

@@ -100,7 +100,7 @@ unpacks() { # VERSION
 	}
 }
 
-# unpack_bootimg of Debian 12 ends at version 3.
+# Where the newer unpack_bootimg cannot be had, this one still looks.
 version_4() {
 	"$here/parse" boot "$p/boot-4" "$o" >"$dir/said" && says '^cmdline of=boot4$' "$dir/said" &&
 		cmp "$o/kernel" "$dir/kernel" && cmp "$o/ramdisk" "$dir/ramdisk" &&
@@ -189,6 +189,40 @@ of_mkbootimg() {
 check 'what mkbootimg makes of version 2' of_mkbootimg 2 2048
 check 'and with larger pages' of_mkbootimg 2 16384
 check 'and of version 3' of_mkbootimg 3 4096
+
+# Those of Debian 12 end at version 3; its backports have one that knows 4.
+unpacks_4() {
+	unpack_bootimg --boot_img "$p/boot-4" --out "$o" >"$dir/said" && cmp "$o/kernel" "$dir/kernel" &&
+		cmp "$o/ramdisk" "$dir/ramdisk" && says '^boot image header version: 4$' "$dir/said" &&
+		says '^command line args: of=boot4$' "$dir/said" && rm "$o"/* &&
+		unpack_bootimg --boot_img "$p/init_boot" --out "$o" >"$dir/said" && cmp "$o/ramdisk" "$dir/ramdisk" &&
+		unpack_bootimg --boot_img "$p/vendor_boot-4" --out "$o" >"$dir/said" &&
+		says ' args: of=vendor4$' "$dir/said" && cmp "$o"/vendor_ramdisk00 "$dir/vendor" &&
+		cmp "$o/bootconfig" "$dir/config"
+}
+of_mkbootimg_4() {
+	local name hashes=() parts=()
+	mkbootimg --header_version 4 --kernel "$kernel" --cmdline of=mkbootimg -o "$o/boot" &&
+		mkbootimg --header_version 4 --ramdisk "$dir/ramdisk" -o "$o/init_boot" &&
+		mkbootimg --header_version 4 --vendor_boot "$o/vendor_boot" --vendor_ramdisk "$dir/vendor" \
+			--vendor_cmdline of=vendor --dtb "$dir/config" --vendor_bootconfig "$dir/config" || return
+	for name in boot init_boot vendor_boot; do
+		hashes+=(--hash "$name=$o/$name") parts+=("${name}_a=$o/$name")
+	done
+	cat "$dir/vendor" "$dir/ramdisk" >"$dir/expected"
+	"$avb" key "$pem" "$o/key" && "$avb" vbmeta "$o/vbmeta" --key "$pem" "${hashes[@]}" &&
+		plans 0 "$o/key" vbmeta_a="$o/vbmeta" "${parts[@]}" &&
+		cmp -n "$(stat -c %s "$dir/expected")" "$dir/initrd" "$dir/expected" &&
+		grep -aqF "$(cat "$dir/config")" "$dir/initrd" && says '^cmdline of=vendor of=mkbootimg' "$dir/plan"
+}
+if newer=$("$here/mkbootimg34" 2>"$dir/why"); then
+	PATH=$newer:$PATH
+	check 'unpack_bootimg 34 agrees with version 4' unpacks_4
+	check 'what mkbootimg 34 makes of version 4' of_mkbootimg_4
+else
+	t_skip 'unpack_bootimg 34 agrees with version 4' "$(tail -n 1 "$dir/why")"
+	t_skip 'what mkbootimg 34 makes of version 4' "$(tail -n 1 "$dir/why")"
+fi
 
 # The kernel's own tool finds the boot configuration behind the ramdisks.
 configured() {

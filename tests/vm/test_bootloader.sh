@@ -72,6 +72,12 @@ falls_back() {
 		[ "$(od -An -tx1 -j 2060 -N 4 "$p/misc")" = ' 00 00 1e 00' ]
 }
 
+# A chained image is compared with what is given for its location.
+chained() {
+	disk && boots 64 --bios-key "path=$dir/key,rollback-indices=[3]" && says '^bootloader: starting' &&
+		boots 1 --bios-key "path=$dir/key,rollback-indices=[4]" && says 'vbmeta_extra_a.*BOOTLOADER_ROLLBACK'
+}
+
 # Kernel, generic ramdisk and vendor ramdisk in partitions of their own.
 version_4() {
 	"$avb" boot "$p/boot_a" --version 4 --kernel "$GUESTS/payload.bzImage" &&
@@ -116,6 +122,8 @@ check 'flipped bit in the signature' with 'flip vbmeta_a 300' -- refuses BOOTLOA
 check 'another key' with 'sign a --key "$dir/other.pem"' -- refuses PVM_FIRMWARE_PUBLIC_KEY_MISMATCH
 check 'no key' no_key
 check 'older image' with 'sign a --rollback-index 4' -- refuses BOOTLOADER_ROLLBACK
+check 'older chained image' with '"$avb" vbmeta "$p/vbmeta_extra_a" --key "$dir/other.pem" --rollback-index 3' \
+	'sign a --chain "vbmeta_extra=$dir/other"' -- chained
 check 'truncated partition' with 'truncate -s 8192 "$p/boot_a"' -- refuses BOOTLOADER_TRUNCATED
 check 'missing partition' with 'mv "$p/boot_a" "$p/boot_b"' -- refuses BOOTLOADER_MISSING_PARTITION
 check 'sums of both partition tables wrong' bad_gpt

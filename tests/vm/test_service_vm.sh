@@ -4,8 +4,8 @@
 # shellcheck source=tests/vm/vm.sh
 . "$(dirname "$0")/vm.sh"
 
-vm=${VMM%/*}/vm
 VMM=$(realpath "$VMM")
+vm=${VMM%/*}/vm
 export VMM
 hello=$(realpath "$GUESTS/hello.elf")
 config=$dir/config.json
@@ -83,14 +83,12 @@ missing_files() {
 }
 read_only_file() {
 	configure x '"disks": [ { "image": "/proc/self/fd/9", "writable": true } ]' &&
-		does 1 'disks\[0\].image: /proc/self/fd/9: .* not open for writing' check "$config" 9<"$config"
+		does 1 'disks\[0\].image: /proc/self/fd/9: .* not open for writing' check "$config" 9</dev/null
 }
 relative_paths() {
 	cp "$hello" "$dir/k" && KERNEL=k configure end=poweroff || return
-	local here=$PWD
-	# shellcheck disable=SC2030 # it is meant for here only
-	(vm=$(realpath "$vm") && cd "$dir" && does 0 '^VM ended: shutdown' run config.json) || return
-	cd "$here" && does 1 'kernel: k: No such' run "$config"
+	(cd "$dir" && does 0 '^VM ended: shutdown' run config.json) || return
+	does 1 'kernel: k: No such' run "$config"
 }
 launcher_keys() {
 	configure end=poweroff '"console_out": true, "gpu": { "backend": "2d" }, "usb_config": { "controller": false }'

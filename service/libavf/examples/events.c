@@ -147,9 +147,7 @@ int main(int argc, char *argv[])
 		fail("start", &error);
 	watch(vm, "/proc/self/exe");
 	death = avf_vm_death(vm);
-	printf("%s after %llu ms%s%s\n", death->name,
-	       (unsigned long long)death->run_time_ms, death->detail ? ": " : "",
-	       death->detail ? death->detail : "");
+	printf("%s: %s\n", death->name, death->detail ? death->detail : "");
 	killed = death->reason == AVF_DEATH_KILLED;
 	avf_vm_close(vm);
 	while (wait(NULL) > 0)
