@@ -274,8 +274,9 @@ static int add_connections(struct vm *v, struct err *err)
 	int number, r;
 
 	number = launch_fd_copy(v->launch, v->lease_fd);
-	if (number >= 0)
-		launch_arg(v->launch, "--keep-fd=%d", number);
+	if (number < 0)
+		return err_sys(err, number, "the VM's CID");
+	launch_arg(v->launch, "--keep-fd=%d", number);
 	number = launch_fd(v->launch, console_take_child_fd(v->console));
 	if (number < 0)
 		return err_sys(err, number, "the VM's console");
