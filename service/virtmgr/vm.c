@@ -100,6 +100,8 @@ static int prepare(struct vm *v, struct vm_config *c, struct err *err)
 	r = launch_new(program, &v->launch, err);
 	if (r == 0)
 		r = arguments_add(c, v->launch, err);
+	if (r == 0 && c->log >= 0)
+		r = console_check(c->log, true, "log", err);
 	if (r < 0)
 		return r;
 	v->name = TAKE_PTR(c->name);

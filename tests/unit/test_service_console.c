@@ -616,12 +616,12 @@ static void descriptors_must_allow_what_they_are_for(void **state)
 	make_pipe(&in, &out);
 	assert_int_equal(console_new(e->event, in, out, "x", &e->console, &err),
 			 -EBADMSG);
-	assert_string_equal(err.msg, "console: the output is not open for writing");
+	assert_string_equal(err.msg, "console_out: is not open for writing");
 	make_pipe(&in, &out);
 	close(in);
 	assert_int_equal(console_new(e->event, -1, out, "x", &e->console, &err),
 			 -EBADMSG);
-	assert_string_equal(err.msg, "console: the input is not open for reading");
+	assert_string_equal(err.msg, "console_in: is not open for reading");
 	assert_int_equal(count_fds(), before);
 }
 
