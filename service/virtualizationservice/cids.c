@@ -296,32 +296,44 @@ static void write_last(struct cids *c)
 		log_warn(TAG, "last-cid: %m");
 }
 
+static int take_next(struct cids *c, uid_t uid, unsigned *count, uint32_t *ret_cid,
+		     int *ret_lease)
+{
+	uint32_t cid = c->given;
+	int r = -EWOULDBLOCK;
+
+	for (uint32_t i = c->first; r == -EWOULDBLOCK && i <= c->last; i++) {
+		cid = cid == c->last ? c->first : cid + 1;
+		if (c->slots[cid].state == SLOT_FREE)
+			r = lease_make(c, cid, uid, ret_lease);
+	}
+	if (r < 0)
+		return r;
+	c->slots[cid] = (struct slot){ SLOT_TAKEN, count };
+	(*count)++;
+	c->given = *ret_cid = cid;
+	write_last(c);
+	return 0;
+}
+
 int cids_take(struct cids *c, uid_t uid, uint32_t *ret_cid, int *ret_lease,
 	      struct err *err)
 {
 	unsigned *count = c->ops->count(c->userdata, uid);
-	uint32_t cid = c->given;
 	int r;
 
 	if (!count)
 		return err_sys(err, -ENOMEM, "CIDs");
-	for (uint32_t i = c->first; i <= c->last; i++) {
-		cid = cid == c->last ? c->first : cid + 1;
-		if (c->slots[cid].state != SLOT_FREE)
-			continue;
-		r = lease_make(c, cid, uid, ret_lease);
-		if (r == -EWOULDBLOCK)
-			continue;
-		if (r < 0)
-			return err_sys(err, r, "%s/%" PRIu32, c->path, cid);
-		c->slots[cid] = (struct slot){ SLOT_TAKEN, count };
-		(*count)++;
-		c->given = *ret_cid = cid;
-		write_last(c);
-		return 0;
+	r = take_next(c, uid, count, ret_cid, ret_lease);
+	if (r == -EWOULDBLOCK && c->lingering) {
+		/* Some may be free of which we have not heard yet. */
+		cids_sweep(c);
+		r = take_next(c, uid, count, ret_cid, ret_lease);
 	}
-	return err_set(err, -EDQUOT, "CIDs: all %" PRIu32 " are in use",
-		       c->last - c->first + 1);
+	if (r == -EWOULDBLOCK)
+		return err_set(err, -EDQUOT, "CIDs: all %" PRIu32 " are in use",
+			       c->last - c->first + 1);
+	return r < 0 ? err_sys(err, r, "%s", c->path) : 0;
 }
 
 int cids_adopt(struct cids *c, uint32_t cid, uid_t uid, const char *line,
