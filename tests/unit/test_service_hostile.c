@@ -1,13 +1,6 @@
 /* What a caller cannot do to the service, and to those who call beside him. */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
-
-#include <cmocka.h>
 
 #include "daemon_rig.h"
 
