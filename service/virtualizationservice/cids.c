@@ -147,22 +147,38 @@ static int lock_folder(struct cids *c, struct err *err)
 	return r < 0 ? err_sys(err, -errno, "%s", c->path) : 0;
 }
 
+/* The folder of leases, made and locked; one that ends may take it away meanwhile. */
+static int open_leases(struct cids *c, struct err *err)
+{
+	struct stat st;
+	int r;
+
+	for (;;) {
+		if (mkdirat(c->folder_fd, "cid", 0700) < 0 && errno != EEXIST)
+			return err_sys(err, -errno, "%s", c->path);
+		c->dir_fd = openat(c->folder_fd, "cid",
+				   O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (c->dir_fd < 0 && errno == ENOENT)
+			continue;
+		if (c->dir_fd < 0)
+			return err_sys(err, -errno, "%s", c->path);
+		r = lock_folder(c, err);
+		if (r < 0 || fstat(c->dir_fd, &st) < 0 || st.st_nlink > 0)
+			return r;
+		close(TAKE_FD(c->dir_fd));
+	}
+}
+
 static int open_folder(struct cids *c, const char *folder, struct err *err)
 {
 	c->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->folder_fd < 0)
 		return err_sys(err, -errno, "%s", folder);
-	if (mkdirat(c->folder_fd, "cid", 0700) < 0 && errno != EEXIST)
-		return err_sys(err, -errno, "%s", c->path);
-	c->dir_fd = openat(c->folder_fd, "cid",
-			   O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (c->dir_fd < 0)
-		return err_sys(err, -errno, "%s", c->path);
 	c->last_fd = openat(c->folder_fd, "last-cid",
 			    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (c->last_fd < 0)
 		return err_sys(err, -errno, "%s/last-cid", folder);
-	return lock_folder(c, err);
+	return open_leases(c, err);
 }
 
 static uint32_t read_last(struct cids *c, uint32_t start)
