@@ -237,14 +237,14 @@ $(filter $(BUILD)/tests/unit/test_service_%,$(UNITS)): $(BUILD)/tests/unit/%: $(
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)
-# It starts the program.
-$(BUILD)/tests/unit/test_service_global: | $(BUILD)/virtualizationservice
+# They start the program.
+$(addprefix $(BUILD)/tests/unit/test_service_,global daemon hostile): | $(BUILD)/virtualizationservice
 
 test-programs: $(UNITS)
 
 # Programs of the vm tier are clients of the service.
 $(VM_TESTS): $(BUILD)/tests/vm/%: $(BUILD)/obj/tests/vm/%.o $(call obj,$(VM_HELP_SRC)) \
-		$(call service_lib,client) $(SERVICE_SHARED)
+		$(call service_lib,libavf) $(call service_lib,client) $(SERVICE_SHARED)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)

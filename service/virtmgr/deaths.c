@@ -8,7 +8,9 @@
 #include <sys/wait.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "base/err.h"
+#include "service/common/bus_error.h"
 
 /* vmm's words for it (vmm(1), STATUS OBJECT). */
 static const struct {
@@ -98,6 +100,17 @@ static int reason_of_exit(const struct death_signs *s)
 							    : DEATH_UNKNOWN;
 }
 
+/* As a D-Bus message can carry it: a guest's console may say anything. */
+static json_t *tame(json_t *value)
+{
+	AUTO_FREE char *text = strdup(json_string_value(value));
+
+	if (!text)
+		return NULL;
+	bus_text(text);
+	return json_string(text);
+}
+
 /* Only what is told, of the type that it has there. */
 static json_t *pick_details(const json_t *object)
 {
@@ -106,8 +119,9 @@ static json_t *pick_details(const json_t *object)
 	for (size_t i = 0; details && i < ARRAY_SIZE(told); i++) {
 		json_t *value = json_object_get(object, told[i].key);
 
-		if (told[i].type == 's' ? json_is_string(value)
-					: json_is_integer(value))
+		if (told[i].type == 's' && json_is_string(value))
+			json_object_set_new(details, told[i].key, tame(value));
+		else if (told[i].type != 's' && json_is_integer(value))
 			json_object_set(details, told[i].key, value);
 	}
 	return details;

@@ -164,9 +164,14 @@ static void tell_payload(sd_bus *bus, enum payload_event event, int32_t code,
 void handle_tell_payload(struct vm *v, enum payload_event event, int32_t code,
 			 const char *message)
 {
+	/* A guest's words; without memory for them there are none. */
+	AUTO_FREE char *text = strdup(message ?: "");
+
+	if (text)
+		bus_text(text);
 	for (struct handle *h = v->handles; h; h = h->next)
 		if (peer_bus(h->peer))
-			tell_payload(peer_bus(h->peer), event, code, message);
+			tell_payload(peer_bus(h->peer), event, code, text ?: "");
 }
 
 /* --- methods -----------------------------------------------------------------------

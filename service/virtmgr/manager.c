@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +26,8 @@
 #ifndef VMM_VERSION
 #define VMM_VERSION "0.1"
 #endif
+
+#define ROOM_FOR_FILES 600
 
 struct client {
 	struct manager *manager;
@@ -214,6 +217,22 @@ int manager_listen(struct manager *m, int fd, struct err *err)
 	return r < 0 ? err_sys(err, r, "the listening socket") : 0;
 }
 
+/*
+ * A message that brings more descriptors than there is room for ends its connection,
+ * and a VM that starts needs some: so those that are only kept leave room for both.
+ */
+static int check_room(int fd, size_t n, struct err *err)
+{
+	struct rlimit l = { .rlim_cur = RLIM_INFINITY };
+
+	getrlimit(RLIMIT_NOFILE, &l);
+	if ((rlim_t)fd + ROOM_FOR_FILES <= l.rlim_cur)
+		return 0;
+	return err_set(err, -EDQUOT,
+		       "file %zu: no more than %llu may be open here (RLIMIT_NOFILE)",
+		       n, (unsigned long long)l.rlim_cur);
+}
+
 /* --- methods -----------------------------------------------------------------------
  */
 
@@ -236,7 +255,8 @@ static int keep_file(struct client *c, int fd, struct err *err)
 	if (fd < 0)
 		return err_sys(err, -errno, "file %zu", c->files.n);
 	c->files.fds[c->files.n++] = fd;
-	return 0;
+	/* The lowest that was free: as many are open. */
+	return check_room(fd, c->files.n - 1, err);
 }
 
 int manager_on_pass_files(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)

@@ -96,6 +96,8 @@ static int find(const struct conn *conn, const char *text,
 {
 	struct context *const *by_cid = conn->service->by_cid;
 	const struct context *found = NULL;
+	struct context *vm;
+	struct conn *manager;
 	uint64_t number;
 
 	if (opt_number(text, &number) == 0 && number <= CID_LAST && by_cid[number] &&
@@ -103,16 +105,19 @@ static int find(const struct conn *conn, const char *text,
 		*ret_vm = by_cid[number];
 		return 0;
 	}
-	for (size_t cid = 0; cid <= CID_LAST; cid++) {
-		const struct context *vm = by_cid[cid];
-
-		if (!vm || !conn_sees(conn, vm) || strcmp(vm->name, text) != 0)
-			continue;
-		if (found)
-			return err_set(err, -EINVAL,
-				       "%s: is the name of several VMs: say a CID",
-				       text);
-		found = vm;
+	LIST_FOREACH(manager, &conn->service->conns, entry)
+	{
+		LIST_FOREACH(vm, &manager->contexts, entry)
+		{
+			if (!conn_sees(conn, vm) || strcmp(vm->name, text) != 0)
+				continue;
+			if (found)
+				return err_set(
+					err, -EINVAL,
+					"%s: is the name of several VMs: say a CID",
+					text);
+			found = vm;
+		}
 	}
 	if (!found)
 		return err_set(err, -ENOENT, "%s: there is no such VM", text);

@@ -36,8 +36,10 @@ static struct user *user_get(struct service *s, uid_t uid)
 	struct user *user;
 
 	LIST_FOREACH(user, &s->users, entry)
-	if (user->uid == uid)
-		return user;
+	{
+		if (user->uid == uid)
+			return user;
+	}
 	user = calloc(1, sizeof(*user));
 	if (!user)
 		return NULL;

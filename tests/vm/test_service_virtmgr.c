@@ -80,6 +80,10 @@ static void test_each_way_to_end_has_its_reason(void **state)
 		{ "end=triple", DEATH_REBOOT, "reboot" },
 		{ "end=crash", DEATH_CRASH, "crash" },
 		{ "event=1 end=cf9", DEATH_PANIC, "panic" },
+		{ "failure=MICRODROID_PAYLOAD_HAS_CHANGED end=poweroff",
+		  DEATH_MICRODROID_PAYLOAD_HAS_CHANGED,
+		  "microdroid-payload-has-changed" },
+		{ "failure=SOMETHING_ELSE end=poweroff", DEATH_SHUTDOWN, "shutdown" },
 	};
 	struct client *c = new_client();
 
