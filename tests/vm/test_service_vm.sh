@@ -236,7 +236,7 @@ lists() {
 	vms '.[0] | .name == "it'"'"'s a name" and .cpus == 2 and .memory == 67108864 and .cid >= 2048 and
 		.state == "starting" and .uid == '"$(id -u)"' and .pid > 1' >"$dir/jq" || { "$vm" list --json; return 1; }
 	does 0 "^ *CID +NAME +STATE +CPUS +MEM +UID +PID" list &&
-		says "^ *20[0-9][0-9] +it's a name +starting +2 +64M +$(id -u) +[0-9]+$" &&
+		says "^ *[0-9]+ +it's a name +starting +2 +64M +$(id -u) +[0-9]+$" &&
 		does 0 "^name: it's a name" info "it's a name" && says '^state: starting' &&
 		does 0 '"state": "starting"' info --json "$(vms '.[0].cid')" && does 0 '' stop "$(vms '.[0].cid')" &&
 		over 0 killed
