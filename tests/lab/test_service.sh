@@ -29,7 +29,7 @@ done
 # configure MEMBERS: of the VM named test.
 configure() {
 	cat >"$dir/config.json" <<-END
-		{ "name": "test", "kernel": "$cloud/vmlinuz", "initrd": "$dir/initrd", "params": "quiet panic=-1",
+		{ "name": "test", "kernel": "$cloud/vmlinuz", "initrd": "$dir/initrd", "params": "console=hvc0 quiet panic=-1",
 		  "memory_mib": 160, "platform_version": "~1.0",
 		  "disks": [ { "writable": true, "partitions": [
 		    { "label": "vbmeta_a", "path": "$dir/part1" }, { "label": "boot_a", "path": "$dir/part2" },

@@ -224,9 +224,8 @@ static void test_descriptors_that_are_no_files_are_refused_by_their_key(void **s
 				continue;
 			err.msg[0] = '\0';
 			r = create_with(client, fields[i].offset, bad_file(kind), &err);
-			/* Of both consoles it says "console". */
 			if (r != -EBADMSG || strncmp(err.msg, fields[i].name,
-						     strcspn(fields[i].name, "_")) != 0)
+						     strlen(fields[i].name)) != 0)
 				fail_msg("%s, kind %d: %d: %s", fields[i].name, kind, r,
 					 err.msg);
 			if (tried++ == 0)
@@ -338,6 +337,8 @@ static void test_each_file_that_was_passed_is_taken_once(void **state)
 	/* From now on it knows the service. */
 	must(guest_create_handle(client, "hello", "", &handle, NULL, &err));
 	close(handle);
+	while (rig_leases())
+		rig_sleep_ms(2);
 	assert_int_equal(create_by_index(client, 0, 1, &why), -EBADMSG);
 	assert_int_equal(pass(client, fd, 2, &first, &why), 0);
 	assert_int_equal(first, 0);
@@ -421,6 +422,7 @@ static size_t call_bytes(uint8_t *ret, size_t max, const char *member,
 	__attribute__((cleanup(sd_bus_flush_close_unrefp))) sd_bus *bus = NULL;
 	static const char answer[] = "OK 0123456789abcdef0123456789abcdef\r\n"
 				     "AGREE_UNIX_FD\r\n";
+	uint64_t cookie; /* that is asked for: an answer is expected */
 	int pair[2];
 	ssize_t n;
 	va_list ap;
@@ -437,7 +439,7 @@ static size_t call_bytes(uint8_t *ret, size_t max, const char *member,
 	va_start(ap, types);
 	assert_return_code(sd_bus_message_appendv(m, types, ap), 0);
 	va_end(ap);
-	assert_return_code(sd_bus_send(bus, m, NULL), 0);
+	assert_return_code(sd_bus_send(bus, m, &cookie), 0);
 	assert_return_code(sd_bus_flush(bus), 0);
 	n = recv(pair[1], ret, max, 0);
 	close(pair[1]);
@@ -666,5 +668,6 @@ int main(void)
 #undef TEST
 	};
 
+	cmocka_set_test_filter(getenv("TEST"));
 	return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }
