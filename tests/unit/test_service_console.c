@@ -360,9 +360,9 @@ static void without_an_output_the_log_has_the_lines(void **state)
 	dup2(old, STDERR_FILENO);
 	close(old);
 	assert_true(read(log[0], buf, sizeof(buf) - 1) > 0);
-	assert_string_equal(buf, "vmm: info: Console(5): first\n"
-				 "vmm: info: Console(5): second ?[31m\n"
-				 "vmm: info: Console(5): end\n");
+	assert_string_equal(buf, "test_service_console: info: Console(5): first\n"
+				 "test_service_console: info: Console(5): second ?[31m\n"
+				 "test_service_console: info: Console(5): end\n");
 	close(log[0]);
 	close(log[1]);
 }

@@ -106,6 +106,8 @@ arguments() {
 		does 35 '--frob: unknown option' run --frob x && does 35 '-z: unknown option' run -z x &&
 		does 35 '--mem: needs a value' run "$config" --mem && does 35 'mem' run -m 0 "$config" &&
 		does 35 '--network-supported: needs --tap' run -nb "$config" &&
+		does 35 '--name: must be UTF-8' run --name $'\xff' "$config" &&
+		does 35 'name: must have 1 to 100' run --name "$(printf %0200d 1)" "$config" &&
 		does 35 '--json: needs --console' run --json "$config" &&
 		does 35 '--gdb: contradicts --debug none' run --debug none --gdb 1 "$config" &&
 		does 35 'earlycon: contradicts --debug none' run --debug=none --enable-earlycon "$config" &&
