@@ -4,11 +4,14 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "base/err.h"
+#include "disk/utf8.h"
 
 /* vmm's words for it (vmm(1), STATUS OBJECT). */
 static const struct {
@@ -98,6 +101,26 @@ static int reason_of_exit(const struct death_signs *s)
 							    : DEATH_UNKNOWN;
 }
 
+/*
+ * Text is the guest's, or of a vmm that it has taken over, and sd-bus refuses to read a
+ * message with such characters: nobody would learn of the death.
+ */
+static json_t *readable(const json_t *text)
+{
+	AUTO_FREE char *copy = strdup(json_string_value(text));
+	size_t len = json_string_length(text), n;
+
+	for (size_t i = 0; copy && i < len; i += n) {
+		uint32_t code = 0;
+
+		/* It is UTF-8, by jansson's word. */
+		n = utf8_decode(copy + i, len - i, &code) ?: 1;
+		if (utf8_noncharacter(code))
+			memset(copy + i, '?', n);
+	}
+	return copy ? json_string(copy) : NULL;
+}
+
 /* Only what is told, of the type that it has there. */
 static json_t *pick_details(const json_t *object)
 {
@@ -106,8 +129,9 @@ static json_t *pick_details(const json_t *object)
 	for (size_t i = 0; details && i < ARRAY_SIZE(told); i++) {
 		json_t *value = json_object_get(object, told[i].key);
 
-		if (told[i].type == 's' ? json_is_string(value)
-					: json_is_integer(value))
+		if (told[i].type == 's' && json_is_string(value))
+			json_object_set_new(details, told[i].key, readable(value));
+		else if (told[i].type != 's' && json_is_integer(value))
 			json_object_set(details, told[i].key, value);
 	}
 	return details;

@@ -155,6 +155,12 @@ files() {
 	"$vm" run --console "$dir/console" --console-in "$dir/in" "$config" >"$dir/out" 2>"$dir/err" </dev/null
 	says '^xyz' "$dir/console" && [ ! -s "$dir/out" ] && ! grep old "$dir/console"
 }
+# Such characters are UTF-8 and yet none; the last of the console comes with the death.
+no_characters() {
+	configure end=echo '"console_input_device": "ttyS0"'
+	printf '\xef\xbf\xbe\xef\xb7\x90q' >"$dir/in"
+	does 32 '^VM ended: reboot' run --console "$dir/console" --console-in "$dir/in" "$config"
+}
 json_events() {
 	configure end=cf9
 	does 32 '"event":"started"' run --json --console "$dir/console" "$config" && [ ! -s "$dir/err" ] &&
@@ -342,6 +348,7 @@ check 'a manager that dies is told of' manager_dies
 check 'with vm run the manager ends' run_dies
 check 'the console is stdin and stdout' streams
 check 'the console is files' files
+check 'characters that are none' no_characters
 check 'events are JSON' json_events
 check 'others join the console' joined
 check 'Ctrl-A x ends the VM' escaped
