@@ -237,25 +237,27 @@ $(filter $(BUILD)/tests/unit/test_service_%,$(UNITS)): $(BUILD)/tests/unit/%: $(
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)
-# It starts the program.
-$(BUILD)/tests/unit/test_service_global: | $(BUILD)/virtualizationservice
+# They start the program.
+$(addprefix $(BUILD)/tests/unit/test_service_,global daemon hostile): | $(BUILD)/virtualizationservice
 
 test-programs: $(UNITS)
 
 # Programs of the vm tier are clients of the service.
 $(VM_TESTS): $(BUILD)/tests/vm/%: $(BUILD)/obj/tests/vm/%.o $(call obj,$(VM_HELP_SRC)) \
-		$(call service_lib,client) $(SERVICE_SHARED)
+		$(call service_lib,libavf) $(call service_lib,client) $(SERVICE_SHARED)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)
 $(call obj,$(VM_TEST_SRC) $(VM_HELP_SRC)): | $(INTERFACE_HEADERS)
 
 # What guests in the lab boot from; made here, where it takes less time than there.
-LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock signed pc-disk)
+LAB_IMAGES := $(addprefix $(BUILD)/lab/,cloud drivers standard fio vsock service signed pc-disk)
 MODULES_drivers := virtio_pci virtio_blk virtio_rng virtio_console virtio_balloon virtio_net button evdev ext4 pvpanic-pci
 MODULES_standard := i6300esb
 MODULES_pc := virtio_pci virtio_blk
 MODULES_vsock := virtio_pci vmw_vsock_virtio_transport
+MODULES_service := virtio_pci virtio_blk vmw_vsock_virtio_transport pvpanic-pci virtio_console
+FILES_service := agent=$(BUILD)/guest/agent:755
 FILES_vsock := vsock=$(BUILD)/lab/vsock-agent:755
 $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	@tests/setup run
@@ -264,6 +266,7 @@ $(BUILD)/lab/%: guest/linux/initramfs guest/linux/init guest/linux/kernel
 	$(Q)guest/linux/initramfs $@ "$$(guest/linux/kernel $(or $(filter standard,$*),cloud))" \
 		$(addprefix -m ,$(MODULES_$*)) $(addprefix -f ,$(FILES_$*))
 $(BUILD)/lab/vsock: $(BUILD)/lab/vsock-agent
+$(BUILD)/lab/service: $(BUILD)/guest/agent
 # For guests, too, so it is a program that needs nothing.
 $(BUILD)/lab/vsock-agent: tests/lab/vsock.c | $(BUILD)/setup
 	$(call say,CC,$<)
@@ -290,7 +293,13 @@ $(BUILD)/lab/vsock_test $(BUILD)/lab/bootconfig: $(BUILD)/lab/%: guest/linux/% |
 	$(call say,GUEST,$@)
 	@mkdir -p $(@D)
 	$(Q)guest/linux/$* $@ 2>$@.why || cat $@.why
-LAB_PROGRAMS := $(BUILD)/lab/vsock_test
+# The service's other client there.
+$(BUILD)/obj/tests/lab/service_client.o: | $(INTERFACE_HEADERS)
+$(BUILD)/lab/service_client: $(BUILD)/obj/tests/lab/service_client.o $(call service_lib,client) $(SERVICE_SHARED)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
+LAB_PROGRAMS := $(BUILD)/lab/vsock_test $(BUILD)/lab/service_client
 # What tests/vm runs beside vmm.
 VM_PROGRAMS := $(BUILD)/tests/bootplan $(BUILD)/lab/bootconfig $(VM_TESTS)
 
@@ -323,6 +332,12 @@ $(BUILD)/bench/disks $(BUILD)/bench/vsock_unix: $(BUILD)/bench/%: $(BUILD)/obj/t
 		$(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)
+# This is a client, as the tests of the service are.
+$(BUILD)/obj/tests/bench/service.o: | $(INTERFACE_HEADERS)
+$(BUILD)/bench/service: $(BUILD)/obj/tests/bench/service.o $(call obj,$(VM_HELP_SRC)) \
+		$(call service_lib,client) $(SERVICE_SHARED)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
 $(BUILD)/bench/read_hash: $(BUILD)/obj/tests/bench/read_hash.o $(BOOTLOADER_HOST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^

@@ -54,8 +54,3 @@ bool utf8_valid(const void *s, size_t len)
 	}
 	return true;
 }
-
-bool utf8_noncharacter(uint32_t code)
-{
-	return (code & 0xfffe) == 0xfffe || (code >= 0xfdd0 && code <= 0xfdef);
-}

@@ -13,6 +13,3 @@ size_t utf8_decode(const void *s, size_t len, uint32_t *ret_code);
 
 /* Whether all @len bytes are UTF-8; a NUL is. */
 bool utf8_valid(const void *s, size_t len);
-
-/* Whether it is one of those that mean nothing, which some readers of text refuse. */
-bool utf8_noncharacter(uint32_t code);

@@ -1,7 +1,8 @@
 /*
  * Says its command line and ends as it is told: the machine's ways to end, and output
  * in quantity. Words: lines=N, debugcon=PORT (says hello there too), exit=N (debug-exit
- * value), debugport=N, event=N (the one that pvpanic is told of before the end) and
+ * value), debugport=N, event=N (the one that pvpanic is told of before the end),
+ * failure=WORD (said on ttyS1, as an Android guest that gives up does) and
  * end=debug|poweroff|cf9|i8042|triple|crash|halt|spin|echo (crash: code where no memory
  * is; echo: until a 'q' comes).
  */
@@ -39,9 +40,17 @@ static void debugcon(uint16_t port)
 		   "it does not tell of itself");
 }
 
+/* Nobody waits for this port: every byte is taken at once. */
+static void fail_as(const char *word)
+{
+	while (*word)
+		port_out8(0x2f8, (uint8_t)*word++);
+	port_out8(0x2f8, '|');
+}
+
 void guest_main(void)
 {
-	char end[16];
+	char end[16], failure[64];
 
 	print("hello: %s\n", boot.cmdline);
 	if (arg_has("debugcon"))
@@ -49,6 +58,8 @@ void guest_main(void)
 	for (uint64_t n = arg_number("lines", 0), i = 0; i < n; i++)
 		print("line %06lu of a guest that has much to say about nothing at all.\n",
 		      i);
+	if (arg_text("failure", failure, sizeof(failure)))
+		fail_as(failure);
 	if (arg_has("event") && !power_pvpanic((uint8_t)arg_number("event", 0)))
 		power_debug_exit(UNMOVED);
 	if (!arg_text("end", end, sizeof(end)) || text_equal(end, "debug"))

@@ -2,7 +2,11 @@
 #include "service/common/bus_error.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
+
+#include "disk/utf8.h"
 
 static const struct {
 	int code;
@@ -22,17 +26,39 @@ static const struct {
 	{ -EIO, BUS_ERROR_INFRASTRUCTURE },
 };
 
+static bool is_character(uint32_t code)
+{
+	return (code & 0xfffe) != 0xfffe && (code < 0xfdd0 || code > 0xfdef);
+}
+
+void bus_text(char *text)
+{
+	size_t left = strlen(text), n;
+	uint32_t code = 0;
+
+	for (; left > 0; text += n, left -= n) {
+		n = utf8_decode(text, left, &code);
+		if (n && is_character(code))
+			continue;
+		n = n ?: 1;
+		memset(text, '?', n);
+	}
+}
+
 int bus_error_set(sd_bus_error *ret_error, int code, const struct err *err)
 {
 	const char *name = BUS_ERROR_INFRASTRUCTURE;
+	/* It may have been cut within a character. */
+	struct err copy = err ? *err : (struct err){ "" };
 
+	bus_text(copy.msg);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (names[i].code == code) {
 			name = names[i].name;
 			break;
 		}
 	return sd_bus_error_set(ret_error, name,
-				err && *err->msg ? err->msg : strerror(-code));
+				*copy.msg ? copy.msg : strerror(-code));
 }
 
 int bus_error_get(const sd_bus_error *error, int r, struct err *err)

@@ -35,3 +35,10 @@ int bus_error_set(sd_bus_error *ret_error, int code, const struct err *err);
  * returned in @r and @error. -ECONNRESET: the other end has gone.
  */
 int bus_error_get(const sd_bus_error *error, int r, struct err *err);
+
+/*
+ * Make @text one that a D-Bus message takes: what is no UTF-8, or no character (U+FFFF
+ * and its like, which sd-bus refuses), becomes '?'. A message with other text is never
+ * sent.
+ */
+void bus_text(char *text);

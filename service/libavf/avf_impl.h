@@ -23,6 +23,9 @@ struct AVirtualizationService {
 /* A handle, which is taken, as an object; -1 for @cid: ask. */
 int vm_new(int handle, int64_t cid, AVirtualMachine **ret_vm, struct err *err);
 
+/* How it died, or NULL: not by @deadline (channel.h). */
+const struct avf_death *vm_wait_for_death(AVirtualMachine *vm, uint64_t deadline);
+
 /* The public and the private kind are the same bytes. */
 static inline struct err *err_of(struct avf_error *error)
 {

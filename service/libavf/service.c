@@ -119,16 +119,6 @@ int avf_vm_create(const AVirtualizationService *service,
 	return r;
 }
 
-int AVirtualMachine_createRaw(const AVirtualizationService *service,
-			      AVirtualMachineRawConfig *config, int out, int in,
-			      int log, AVirtualMachine **vm)
-{
-	avf_config_set_file(config, "console_out", out, NULL);
-	avf_config_set_file(config, "console_in", in, NULL);
-	avf_config_set_file(config, "log", log, NULL);
-	return avf_vm_create(service, config, vm, NULL) < 0 ? -EIO : 0;
-}
-
 int avf_service_open_vm(const AVirtualizationService *s, const char *vm,
 			AVirtualMachine **ret_vm, struct avf_error *error)
 {

@@ -13,7 +13,6 @@
 
 #include "base/cleanup.h"
 #include "dbus/vm.h"
-#include "service/common/death.h"
 #include "service/libavf/channel.h"
 
 #define MAX_EVENTS 64
@@ -267,16 +266,6 @@ void avf_vm_close(AVirtualMachine *vm)
 	free(vm);
 }
 
-void AVirtualMachine_destroy(AVirtualMachine *vm)
-{
-	if (!vm)
-		return;
-	/* One that does not run is an error, of no interest now. */
-	if (!avf_vm_death(vm))
-		avf_vm_stop(vm, NULL);
-	avf_vm_close(vm);
-}
-
 /* --- calls --------------------------------------------------------------------------
  */
 
@@ -428,74 +417,16 @@ int avf_vm_event_fd(const AVirtualMachine *vm)
 	return sd_bus_get_fd(vm->channel.bus);
 }
 
-const struct avf_death *avf_vm_death(AVirtualMachine *vm)
+const struct avf_death *vm_wait_for_death(AVirtualMachine *vm, uint64_t deadline)
 {
 	AUTO_LOCK(&vm->channel.lock);
 
-	while (!vm->died && vm_wait(vm, 0) != -ETIMEDOUT)
+	while (!vm->died && vm_wait(vm, deadline) != -ETIMEDOUT)
 		;
 	return vm->died ? &vm->death : NULL;
 }
 
-/* --- Android's ----------------------------------------------------------------------
- */
-
-int AVirtualMachine_start(AVirtualMachine *vm)
+const struct avf_death *avf_vm_death(AVirtualMachine *vm)
 {
-	return avf_vm_start(vm, NULL) < 0 ? -EIO : 0;
-}
-
-int AVirtualMachine_stop(AVirtualMachine *vm)
-{
-	return avf_vm_stop(vm, NULL) < 0 ? -EIO : 0;
-}
-
-int AVirtualMachine_connectVsock(AVirtualMachine *vm, uint32_t port)
-{
-	int fd = avf_vm_connect_vsock(vm, port, NULL);
-
-	return fd < 0 ? -EIO : fd;
-}
-
-static enum AVirtualMachineStopReason stop_reason(int32_t reason)
-{
-	switch (reason) {
-	case AVF_DEATH_SERVICE_DIED:
-		return AVIRTUAL_MACHINE_VIRTUALIZATION_SERVICE_DIED;
-	case DEATH_INFRASTRUCTURE_ERROR:
-		return AVIRTUAL_MACHINE_INFRASTRUCTURE_ERROR;
-	case DEATH_KILLED:
-		return AVIRTUAL_MACHINE_KILLED;
-	case DEATH_UNKNOWN:
-		return AVIRTUAL_MACHINE_UNKNOWN;
-	case DEATH_SHUTDOWN:
-		return AVIRTUAL_MACHINE_SHUTDOWN;
-	case DEATH_START_FAILED:
-		return AVIRTUAL_MACHINE_START_FAILED;
-	case DEATH_REBOOT:
-		return AVIRTUAL_MACHINE_REBOOT;
-	case DEATH_CRASH:
-		return AVIRTUAL_MACHINE_CRASH;
-	case DEATH_PVM_FIRMWARE_PUBLIC_KEY_MISMATCH:
-		return AVIRTUAL_MACHINE_PVM_FIRMWARE_PUBLIC_KEY_MISMATCH;
-	case DEATH_PVM_FIRMWARE_INSTANCE_IMAGE_CHANGED:
-		return AVIRTUAL_MACHINE_PVM_FIRMWARE_INSTANCE_IMAGE_CHANGED;
-	case DEATH_HANGUP:
-		return AVIRTUAL_MACHINE_HANGUP;
-	default:
-		return AVIRTUAL_MACHINE_UNRECOGNISED;
-	}
-}
-
-bool AVirtualMachine_waitForStop(AVirtualMachine *vm, const struct timespec *timeout,
-				 enum AVirtualMachineStopReason *reason)
-{
-	uint64_t deadline = channel_deadline(timeout);
-	AUTO_LOCK(&vm->channel.lock);
-
-	while (!vm->died)
-		if (vm_wait(vm, deadline) == -ETIMEDOUT)
-			return false;
-	*reason = stop_reason(vm->death.reason);
-	return true;
+	return vm_wait_for_death(vm, 0);
 }

@@ -14,6 +14,8 @@
 #include "service/virtmgr/images.h"
 
 #define DEFAULT_MEMORY_MIB 256
+/* More than any kernel takes, and less than an argument may have. */
+#define MAX_PARAMS (64u << 10)
 
 /* Keys whose files are arguments by themselves. */
 static const struct file_option {
@@ -117,6 +119,9 @@ int arguments_add(struct vm_config *c, struct launch *l, struct err *err)
 		return err_set(
 			err, -ENOTSUP,
 			"protected: this host's KVM cannot hide a guest's memory from it");
+	if (c->params && strlen(c->params) > MAX_PARAMS)
+		return err_set(err, -EBADMSG, "params: has more than %u bytes",
+			       MAX_PARAMS);
 	launch_arg(l, "run");
 	add_machine(c, l);
 	r = add_files(c, l, err);

@@ -4,14 +4,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "disk/utf8.h"
+#include "service/common/bus_error.h"
 
 /* vmm's words for it (vmm(1), STATUS OBJECT). */
 static const struct {
@@ -101,24 +100,15 @@ static int reason_of_exit(const struct death_signs *s)
 							    : DEATH_UNKNOWN;
 }
 
-/*
- * Text is the guest's, or of a vmm that it has taken over, and sd-bus refuses to read a
- * message with such characters: nobody would learn of the death.
- */
-static json_t *readable(const json_t *text)
+/* As a D-Bus message can carry it: a guest's console may say anything. */
+static json_t *tame(json_t *value)
 {
-	AUTO_FREE char *copy = strdup(json_string_value(text));
-	size_t len = json_string_length(text), n;
+	AUTO_FREE char *text = strdup(json_string_value(value));
 
-	for (size_t i = 0; copy && i < len; i += n) {
-		uint32_t code = 0;
-
-		/* It is UTF-8, by jansson's word. */
-		n = utf8_decode(copy + i, len - i, &code) ?: 1;
-		if (utf8_noncharacter(code))
-			memset(copy + i, '?', n);
-	}
-	return copy ? json_string(copy) : NULL;
+	if (!text)
+		return NULL;
+	bus_text(text);
+	return json_string(text);
 }
 
 /* Only what is told, of the type that it has there. */
@@ -130,7 +120,7 @@ static json_t *pick_details(const json_t *object)
 		json_t *value = json_object_get(object, told[i].key);
 
 		if (told[i].type == 's' && json_is_string(value))
-			json_object_set_new(details, told[i].key, readable(value));
+			json_object_set_new(details, told[i].key, tame(value));
 		else if (told[i].type != 's' && json_is_integer(value))
 			json_object_set(details, told[i].key, value);
 	}

@@ -268,7 +268,7 @@ static int pass_composite(struct build *b, struct config_disk *d,
 	}
 	if (r == 0)
 		r = build_composite(b, d, sources, &im, err);
-	if (r < 0)
+	if (!im)
 		return r;
 	r = pass_file(b->launch, "header", im->header, sizeof(im->header), err);
 	if (r >= 0)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +26,8 @@
 #ifndef VMM_VERSION
 #define VMM_VERSION "0.1"
 #endif
+
+#define ROOM_FOR_FILES 600
 
 struct client {
 	struct manager *manager;
@@ -191,7 +194,7 @@ static void turn_away(struct manager *m)
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct manager *m = arg;
-	struct err err;
+	struct err err = { "" };
 	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)source;
@@ -212,6 +215,22 @@ int manager_listen(struct manager *m, int fd, struct err *err)
 	r = sd_event_add_io(m->host.event, &m->listen_source, fd, EPOLLIN,
 			    on_connection, m);
 	return r < 0 ? err_sys(err, r, "the listening socket") : 0;
+}
+
+/*
+ * A message that brings more descriptors than there is room for ends its connection,
+ * and a VM that starts needs some: so those that are only kept leave room for both.
+ */
+static int check_room(int fd, size_t n, struct err *err)
+{
+	struct rlimit l = { .rlim_cur = RLIM_INFINITY };
+
+	getrlimit(RLIMIT_NOFILE, &l);
+	if ((rlim_t)fd + ROOM_FOR_FILES <= l.rlim_cur)
+		return 0;
+	return err_set(err, -EDQUOT,
+		       "file %zu: no more than %llu may be open here (RLIMIT_NOFILE)",
+		       n, (unsigned long long)l.rlim_cur);
 }
 
 /* --- methods -----------------------------------------------------------------------
@@ -236,14 +255,15 @@ static int keep_file(struct client *c, int fd, struct err *err)
 	if (fd < 0)
 		return err_sys(err, -errno, "file %zu", c->files.n);
 	c->files.fds[c->files.n++] = fd;
-	return 0;
+	/* The lowest that was free: as many are open. */
+	return check_room(fd, c->files.n - 1, err);
 }
 
 int manager_on_pass_files(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	struct client *c = userdata;
 	size_t first = c->files.n;
-	struct err err;
+	struct err err = { "" };
 	int fd, r;
 
 	r = sd_bus_message_enter_container(m, 'a', "h");
@@ -274,7 +294,7 @@ static int create_vm(struct client *c, sd_bus_message *m, struct vm **ret_vm,
 		     int *ret_fd, struct err *err)
 {
 	struct vm_config config;
-	struct vm *v;
+	struct vm *v = NULL;
 	int r;
 
 	vm_config_init(&config);
@@ -285,7 +305,7 @@ static int create_vm(struct client *c, sd_bus_message *m, struct vm **ret_vm,
 	if (r == 0)
 		r = vm_new(&c->manager->host, &config, &v, err);
 	vm_config_free(&config);
-	if (r < 0)
+	if (!v)
 		return r;
 	r = handle_new(v, true, ret_fd, err);
 	if (r < 0)
@@ -297,11 +317,11 @@ static int create_vm(struct client *c, sd_bus_message *m, struct vm **ret_vm,
 
 int manager_on_create_vm(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-	struct vm *v;
-	struct err err;
-	int fd, r = create_vm(userdata, m, &v, &fd, &err);
+	struct vm *v = NULL;
+	struct err err = { "" };
+	int fd = -1, r = create_vm(userdata, m, &v, &fd, &err);
 
-	if (r < 0)
+	if (!v)
 		return bus_error_set(ret_error, r, &err);
 	r = sd_bus_reply_method_return(m, "hu", fd, v->cid);
 	/* If this was the only one, the VM goes with it. */
@@ -314,7 +334,7 @@ int manager_on_initialize_writable_partition(sd_bus_message *m, void *userdata,
 {
 	uint64_t size;
 	uint32_t format;
-	struct err err;
+	struct err err = { "" };
 	int fd, r;
 
 	(void)userdata;
@@ -332,7 +352,7 @@ int manager_on_allocate_instance_id(sd_bus_message *m, void *userdata,
 {
 	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
 	uint8_t id[PARTITION_ID_LEN];
-	struct err err;
+	struct err err = { "" };
 	int r = partition_instance_id(id, &err);
 
 	(void)userdata;

@@ -59,9 +59,7 @@ static bool is_plain(const char *s, const char *end)
 
 	for (; s < end; s += n) {
 		n = utf8_decode(s, (size_t)(end - s), &code);
-		/* sd-bus does not read the last ones. */
-		if (n == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0) ||
-		    utf8_noncharacter(code))
+		if (n == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0))
 			return false;
 	}
 	return true;

@@ -147,22 +147,38 @@ static int lock_folder(struct cids *c, struct err *err)
 	return r < 0 ? err_sys(err, -errno, "%s", c->path) : 0;
 }
 
+/* The folder of leases, made and locked; one that ends may take it away meanwhile. */
+static int open_leases(struct cids *c, struct err *err)
+{
+	struct stat st;
+	int r;
+
+	for (;;) {
+		if (mkdirat(c->folder_fd, "cid", 0700) < 0 && errno != EEXIST)
+			return err_sys(err, -errno, "%s", c->path);
+		c->dir_fd = openat(c->folder_fd, "cid",
+				   O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (c->dir_fd < 0 && errno == ENOENT)
+			continue;
+		if (c->dir_fd < 0)
+			return err_sys(err, -errno, "%s", c->path);
+		r = lock_folder(c, err);
+		if (r < 0 || fstat(c->dir_fd, &st) < 0 || st.st_nlink > 0)
+			return r;
+		close(TAKE_FD(c->dir_fd));
+	}
+}
+
 static int open_folder(struct cids *c, const char *folder, struct err *err)
 {
 	c->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->folder_fd < 0)
 		return err_sys(err, -errno, "%s", folder);
-	if (mkdirat(c->folder_fd, "cid", 0700) < 0 && errno != EEXIST)
-		return err_sys(err, -errno, "%s", c->path);
-	c->dir_fd = openat(c->folder_fd, "cid",
-			   O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (c->dir_fd < 0)
-		return err_sys(err, -errno, "%s", c->path);
 	c->last_fd = openat(c->folder_fd, "last-cid",
 			    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (c->last_fd < 0)
 		return err_sys(err, -errno, "%s/last-cid", folder);
-	return lock_folder(c, err);
+	return open_leases(c, err);
 }
 
 static uint32_t read_last(struct cids *c, uint32_t start)
@@ -280,32 +296,44 @@ static void write_last(struct cids *c)
 		log_warn(TAG, "last-cid: %m");
 }
 
+static int take_next(struct cids *c, uid_t uid, unsigned *count, uint32_t *ret_cid,
+		     int *ret_lease)
+{
+	uint32_t cid = c->given;
+	int r = -EWOULDBLOCK;
+
+	for (uint32_t i = c->first; r == -EWOULDBLOCK && i <= c->last; i++) {
+		cid = cid == c->last ? c->first : cid + 1;
+		if (c->slots[cid].state == SLOT_FREE)
+			r = lease_make(c, cid, uid, ret_lease);
+	}
+	if (r < 0)
+		return r;
+	c->slots[cid] = (struct slot){ SLOT_TAKEN, count };
+	(*count)++;
+	c->given = *ret_cid = cid;
+	write_last(c);
+	return 0;
+}
+
 int cids_take(struct cids *c, uid_t uid, uint32_t *ret_cid, int *ret_lease,
 	      struct err *err)
 {
 	unsigned *count = c->ops->count(c->userdata, uid);
-	uint32_t cid = c->given;
 	int r;
 
 	if (!count)
 		return err_sys(err, -ENOMEM, "CIDs");
-	for (uint32_t i = c->first; i <= c->last; i++) {
-		cid = cid == c->last ? c->first : cid + 1;
-		if (c->slots[cid].state != SLOT_FREE)
-			continue;
-		r = lease_make(c, cid, uid, ret_lease);
-		if (r == -EWOULDBLOCK)
-			continue;
-		if (r < 0)
-			return err_sys(err, r, "%s/%" PRIu32, c->path, cid);
-		c->slots[cid] = (struct slot){ SLOT_TAKEN, count };
-		(*count)++;
-		c->given = *ret_cid = cid;
-		write_last(c);
-		return 0;
+	r = take_next(c, uid, count, ret_cid, ret_lease);
+	if (r == -EWOULDBLOCK && c->lingering) {
+		/* Some may be free of which we have not heard yet. */
+		cids_sweep(c);
+		r = take_next(c, uid, count, ret_cid, ret_lease);
 	}
-	return err_set(err, -EDQUOT, "CIDs: all %" PRIu32 " are in use",
-		       c->last - c->first + 1);
+	if (r == -EWOULDBLOCK)
+		return err_set(err, -EDQUOT, "CIDs: all %" PRIu32 " are in use",
+			       c->last - c->first + 1);
+	return r < 0 ? err_sys(err, r, "%s", c->path) : 0;
 }
 
 int cids_adopt(struct cids *c, uint32_t cid, uid_t uid, const char *line,

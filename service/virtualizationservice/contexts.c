@@ -331,7 +331,8 @@ static int append_vm(sd_bus_message *m, const struct context *vm)
 int global_on_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
-	struct conn *conn = userdata;
+	struct conn *conn = userdata, *manager;
+	struct context *vm;
 	int r = conn_check(conn, ret_error);
 
 	if (r < 0)
@@ -339,11 +340,13 @@ int global_on_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *ret_erro
 	r = sd_bus_message_new_method_return(m, &reply);
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-	for (size_t cid = 0; r >= 0 && cid <= CID_LAST; cid++) {
-		const struct context *vm = conn->service->by_cid[cid];
-
-		if (vm && conn_sees(conn, vm))
-			r = append_vm(reply, vm);
+	LIST_FOREACH(manager, &conn->service->conns, entry)
+	{
+		LIST_FOREACH(vm, &manager->contexts, entry)
+		{
+			if (r >= 0 && conn_sees(conn, vm))
+				r = append_vm(reply, vm);
+		}
 	}
 	if (r >= 0)
 		r = sd_bus_message_close_container(reply);

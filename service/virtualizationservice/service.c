@@ -36,8 +36,10 @@ static struct user *user_get(struct service *s, uid_t uid)
 	struct user *user;
 
 	LIST_FOREACH(user, &s->users, entry)
-	if (user->uid == uid)
-		return user;
+	{
+		if (user->uid == uid)
+			return user;
+	}
 	user = calloc(1, sizeof(*user));
 	if (!user)
 		return NULL;
@@ -127,7 +129,7 @@ static int admit(struct service *s, struct conn *conn, int fd)
 				"user %u: has %u connections, and may not have more",
 				user->uid, user->connections);
 	}
-	if (r < 0) {
+	if (r < 0 || !user) {
 		log_info(TAG, "refused: %s", conn->refusal.msg);
 		if (s->n_refused >= MAX_REFUSED)
 			return r;

@@ -360,9 +360,9 @@ static void without_an_output_the_log_has_the_lines(void **state)
 	dup2(old, STDERR_FILENO);
 	close(old);
 	assert_true(read(log[0], buf, sizeof(buf) - 1) > 0);
-	assert_string_equal(buf, "vmm: info: Console(5): first\n"
-				 "vmm: info: Console(5): second ?[31m\n"
-				 "vmm: info: Console(5): end\n");
+	assert_string_equal(buf, "test_service_console: info: Console(5): first\n"
+				 "test_service_console: info: Console(5): second ?[31m\n"
+				 "test_service_console: info: Console(5): end\n");
 	close(log[0]);
 	close(log[1]);
 }
@@ -616,12 +616,12 @@ static void descriptors_must_allow_what_they_are_for(void **state)
 	make_pipe(&in, &out);
 	assert_int_equal(console_new(e->event, in, out, "x", &e->console, &err),
 			 -EBADMSG);
-	assert_string_equal(err.msg, "console: the output is not open for writing");
+	assert_string_equal(err.msg, "console_out: is not open for writing");
 	make_pipe(&in, &out);
 	close(in);
 	assert_int_equal(console_new(e->event, -1, out, "x", &e->console, &err),
 			 -EBADMSG);
-	assert_string_equal(err.msg, "console: the input is not open for reading");
+	assert_string_equal(err.msg, "console_in: is not open for reading");
 	assert_int_equal(count_fds(), before);
 }
 

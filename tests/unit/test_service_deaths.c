@@ -148,7 +148,7 @@ static void details_travel_with_their_types(void **state)
 	static const char object[] =
 		"{\"reason\":\"shutdown\",\"exit_status\":0,\"detail\":\"a b\","
 		"\"requested_by\":\"guest\",\"failure_code\":null,"
-		"\"console_tail\":\"bye\xef\xbf\xbe\xf0\x9f\xbf\xbf\xef\xb7\x90\\n\",\"registers\":[{\"rip\":\"0x0\"}],"
+		"\"console_tail\":\"bye\\uffff\\ufdd0\\n\xc3\xa4\",\"registers\":[{\"rip\":\"0x0\"}],"
 		"\"guest_panicked\":false,\"run_time_ms\":12345678901}";
 	const struct death_signs signs = { .wait_code = CLD_EXITED,
 					   .object = object,
@@ -157,7 +157,7 @@ static void details_travel_with_their_types(void **state)
 	static const char *const want[] = { "exit_status", "detail", "requested_by",
 					    "console_tail", "run_time_ms" };
 	sd_bus_message *m;
-	const char *key, *type, *name, *text;
+	const char *key, *type, *name;
 	struct death d;
 	int32_t reason;
 	sd_bus *bus;
@@ -171,26 +171,24 @@ static void details_travel_with_their_types(void **state)
 	assert_return_code(sd_bus_message_new_signal(bus, &m, "/a", "a.b", "Died"), 0);
 	death_find(&signs, &d);
 	assert_return_code(death_append(m, &d), 0);
-	death_clear(&d);
 	assert_return_code(sd_bus_message_seal(m, 1, 0), 0);
 	assert_string_equal(sd_bus_message_get_signature(m, 1), "isa{sv}");
 	assert_return_code(sd_bus_message_read(m, "is", &reason, &name), 0);
 	assert_int_equal(reason, 3);
 	assert_string_equal(name, "shutdown");
 	assert_return_code(sd_bus_message_enter_container(m, 'a', "{sv}"), 0);
+	/* A guest may print what D-Bus does not take. */
+	assert_string_equal(
+		json_string_value(json_object_get(d.details, "console_tail")),
+		"bye??????\n\xc3\xa4");
+	death_clear(&d);
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
 		assert_true(sd_bus_message_enter_container(m, 'e', "sv") > 0);
 		assert_return_code(sd_bus_message_read_basic(m, 's', &key), 0);
 		assert_string_equal(key, want[i]);
 		assert_return_code(sd_bus_message_peek_type(m, NULL, &type), 0);
 		assert_string_equal(type, i == 0 ? "i" : i == 4 ? "t" : "s");
-		if (i == 3) {
-			/* Characters that sd-bus does not read are not passed on. */
-			assert_return_code(sd_bus_message_read(m, "v", "s", &text), 0);
-			assert_string_equal(text, "bye??????????\n");
-		} else {
-			assert_return_code(sd_bus_message_skip(m, "v"), 0);
-		}
+		assert_return_code(sd_bus_message_skip(m, "v"), 0);
 		assert_return_code(sd_bus_message_exit_container(m), 0);
 	}
 	assert_int_equal(sd_bus_message_enter_container(m, 'e', "sv"), 0);

@@ -106,6 +106,8 @@ arguments() {
 		does 35 '--frob: unknown option' run --frob x && does 35 '-z: unknown option' run -z x &&
 		does 35 '--mem: needs a value' run "$config" --mem && does 35 'mem' run -m 0 "$config" &&
 		does 35 '--network-supported: needs --tap' run -nb "$config" &&
+		does 35 '--name: must be UTF-8' run --name $'\xff' "$config" &&
+		does 35 'name: must have 1 to 100' run --name "$(printf %0200d 1)" "$config" &&
 		does 35 '--json: needs --console' run --json "$config" &&
 		does 35 '--gdb: contradicts --debug none' run --debug none --gdb 1 "$config" &&
 		does 35 'earlycon: contradicts --debug none' run --debug=none --enable-earlycon "$config" &&
@@ -213,6 +215,21 @@ console_left() {
 	at_terminal "$vm" console test && seen '^hello' && printf 'typed\n' >&7 && seen '^typed' &&
 		printf '\001x' >&7 && as_before 0 && vms '.[0].name' && does 0 '' stop test && over 0 killed
 }
+# cooked, or raw: what the terminal of $dir/pid becomes.
+terminal_is() {
+	local turns=100 want=' icanon'
+	[ "$1" = cooked ] || want=' -icanon'
+	until stty -a -F "$(readlink "/proc/$(cat "$dir/pid")/fd/0")" | grep -qe "$want"; do
+		[ $((turns -= 1)) -gt 0 ] || { echo "the terminal is not $1" && return 1; }
+		sleep 0.05
+	done
+}
+stopped_and_continued() {
+	configure end=echo '"console_input_device": "ttyS0"'
+	at_terminal "$vm" run "$config" && seen '^echo' && terminal_is raw && kill -TSTP "$(cat "$dir/pid")" &&
+		terminal_is cooked && kill -CONT "$(cat "$dir/pid")" && terminal_is raw &&
+		printf 'typed\n' >&7 && seen '^typed' && printf '\001x' >&7 && as_before 0
+}
 terminal_after_sigterm() {
 	configure end=halt && at_terminal "$vm" run "$config" && seen '^hello' &&
 		kill -TERM "$(cat "$dir/pid")" && seen '^VM ended: killed' && as_before 0
@@ -243,7 +260,45 @@ default_name() {
 	configure end=halt && sed -i 's/"name": "test", //' "$config" && start && vms '.[0].name == "VmRun"' &&
 		does 0 '' stop VmRun && over 0 killed
 }
+# What vmm is told, which guests cannot see.
+passed_on() {
+	configure end=halt && start -hb && tr '\0' '\n' <"/proc/$("$vm" info --json test | jq .pid)/cmdline" >"$dir/cmdline" &&
+		says '^--hugepages$' "$dir/cmdline" && says '^--boost-uclamp$' "$dir/cmdline" &&
+		does 0 '' stop test && over 0 killed
+}
+logged() {
+	KERNEL=$(realpath "$GUESTS/con.elf") configure 'console=2 lines=3' '"timeout_s": 30' || return
+	"$vm" run --log "$dir/log" "$config" >"$dir/out" 2>"$dir/err" </dev/null
+	says '^hello from the console guest' "$dir/log" && ! grep -a 'hello from the console' "$dir/out"
+}
+dumped() {
+	configure 'event=1 end=cf9' && does 34 '^VM ended: panic' run --ramdump "$dir/ramdump" "$config" &&
+		[ "$(head -c 4 "$dir/ramdump")" = $'\177ELF' ]
+}
+# shellcheck disable=SC2016 # a variable of gdb
+debugged() {
+	local port=$((20000 + RANDOM % 20000)) turns=100
+	configure end=poweroff
+	"$vm" run --gdb $port "$config" >"$dir/out" 2>"$dir/run.err" </dev/null &
+	pid=$!
+	until HOME=$dir gdb -nx -q --batch -ex "target remote localhost:$port" -ex 'x/i $pc' -ex detach \
+		"$hello" 2>&1 </dev/null | grep -q '^=> 0x'; do
+		[ $((turns -= 1)) -gt 0 ] || { echo 'nobody waits for gdb' && cat "$dir/run.err" && return 1; }
+		sleep 0.1
+	done
+	over 0 '^VM ended: shutdown' && says '^hello'
+}
+networked() {
+	KERNEL=$(realpath "$GUESTS/net.elf") configure 'pings=0' '"timeout_s": 30' || return
+	"${own_network[@]}" "$vm" run -n --tap vmtap "$config" >"$dir/out" 2>"$dir/err" </dev/null
+	says '^address ..:..:..:..:..:..'
+}
 earlycon() { configure end=poweroff && does 0 'end=poweroff earlycon=uart8250,io,0x3f8' run --enable-earlycon "$config"; }
+no_manager() {
+	configure x && export VIRTMGR=/nowhere && does 1 '^vm: /nowhere: No such file' run "$config" &&
+		does 1 '^vm: /nowhere: No such file' list && export VIRTMGR=/bin/true &&
+		does 1 '^vm: /bin/true: ended before it was ready' run "$config"
+}
 not_there() {
 	does 1 '^vm: .*nobody' stop nobody && does 1 nobody console nobody && does 1 nobody info nobody &&
 		does 1 99999 suspend 99999
@@ -311,6 +366,16 @@ completes() {
 		_vm && echo "${COMPREPLY[*]}"' bash "$@")
 	[ "$got" = "$expected" ] || { echo "vm $*: $got" && return 1; }
 }
+# All keys are in the manual.
+manual() {
+	local key
+	sed -nE 's/^\t(\{|NO_DEVICE\(|LAUNCHER\() ?"([A-Za-z_]+)".*/\2/p' service/common/vm_config_keys.c >"$dir/keys"
+	[ "$(wc -l <"$dir/keys")" -gt 40 ] || return
+	while read -r key; do
+		[[ $key = console_in || $key = log || $key = ramdump || $key = tap ]] ||
+			grep -q "\*$key\*" service/vm/vm.1.scd || { echo "$key is not in vm(1)" && return 1; }
+	done <"$dir/keys"
+}
 completion() {
 	completes 'create-partition create-disk' vm create && completes 'stop' vm st &&
 		completes '--console --console-in' vm run --cons && completes '--help' vm stop - &&
@@ -353,18 +418,32 @@ check 'events are JSON' json_events
 check 'others join the console' joined
 check 'Ctrl-A x ends the VM' escaped
 check 'Ctrl-A x leaves the console, and the VM goes on' console_left
+check 'the terminal is stopped with its job' stopped_and_continued
 check 'SIGTERM restores the terminal' terminal_after_sigterm
 check 'vm list tells what there is' lists
 check 'and when there is nothing' nothing_listed
 check 'vm info tells of the host' host_info
 check 'options go before the file' options_go_before
 check 'a VM without a name has one' default_name
+check "other options are vmm's, too" passed_on
+check 'the log is hvc2' logged
+check 'a panic leaves the memory' dumped
+check 'gdb is waited for' debugged
+own_network=(unshare -n)
+[ "$(id -u)" = 0 ] || own_network=(unshare -rn)
+if "${own_network[@]}" test -w /dev/net/tun 2>/dev/null; then
+	check 'a tap is the network' networked
+else
+	t_skip 'a tap is the network' 'needs network namespaces and /dev/net/tun'
+fi
 check '--enable-earlycon has the kernel print early' earlycon
 check 'VMs that are not there are errors' not_there
+check 'so are managers' no_manager
 check 'suspend, resume, balloon and dump do as they say' commanded
 check 'the power button reaches the guest' pressed
 check 'create-partition makes files that begin right' partitions
 check 'create-disk makes disks' disks
 check 'a guest uses its disk' seen_by_guest
+check 'the manual has all keys' manual
 check 'bash completes what --help tells' completion
 t_done

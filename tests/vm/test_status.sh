@@ -46,6 +46,13 @@ not_alone() {
 		object crash 33 guest '.registers | length == 2'
 }
 
+failed_by_word() {
+	local args=(-p 'failure=MICRODROID_PAYLOAD_HAS_CHANGED end=poweroff' "$hello")
+	dies shutdown 0 guest true "${args[@]}" || return
+	vm 1 --status-fd "$told" --serial type=stdout,console=true --serial type=sink,num=2 "${args[@]}" &&
+		jq -e '.reason == "bootloader" and .failure_code == "MICRODROID_PAYLOAD_HAS_CHANGED"' "$told"
+}
+
 grace() {
 	dies panic 34 guest '.guest_panicked and .run_time_ms >= 1000' -p 'event=1 end=spin' "$hello"
 }
@@ -184,6 +191,7 @@ check 'panic, then nothing: after a second' grace
 check 'panic that the guest handles, then a reset' dies panic 34 guest .guest_panicked \
 	-p 'event=2 end=triple' "$hello"
 check 'panic, and another end: both are told' late_panic
+check 'a word on ttyS1, where there is one' failed_by_word
 check 'watchdog' dies watchdog 36 guest true --watchdog -p count=100 "$watchdog"
 check 'a watchdog does not end a VM that is suspended' suspended_watchdog
 check 'time limit' time_limit
