@@ -180,7 +180,7 @@ void cgroups_remove(struct cgroups *c, const char *path, uid_t uid)
 	}
 	w->owner = c;
 	w->parent_fd = fd;
-	strcpy(w->name, strrchr(path, '/') + 1);
+	snprintf(w->name, sizeof(w->name), "%s", strrchr(path, '/') + 1);
 	/* Once more after the watch is there: it may have become empty before. */
 	if (!is_users(fd, w->name, uid) || try_remove(w) || watch(w) < 0 ||
 	    try_remove(w)) {

@@ -278,39 +278,37 @@ static int load(const struct options *o, struct conf *conf, struct err *err)
 	return r < 0 ? err_prefix(err, r, "%s", o->config ?: SERVICE_CONFIG) : 0;
 }
 
-/* Where to listen, and the folder of that; allocated. */
-static int get_paths(const struct options *o, char **ret_path, char **ret_folder,
-		     struct err *err)
+/* Where to listen; allocated, or NULL. */
+static char *get_path(const struct options *o)
 {
-	AUTO_FREE char *path = NULL;
-	char *folder;
+	char *path;
 
 	if (!o->private)
-		path = strdup(o->socket ?: SERVICE_RUN_DIR "/" SERVICE_SOCKET_NAME);
-	else if (asprintf(&path, "%s/" SERVICE_SOCKET_NAME, o->private) < 0)
-		path = NULL;
-	if (!path)
-		return err_sys(err, -ENOMEM, "the socket");
-	folder = strrchr(path, '/') ? strdup(path) : strdup("./");
-	if (!folder)
-		return err_sys(err, -ENOMEM, "the socket");
-	*(strrchr(folder, '/') + (strrchr(folder, '/') == folder)) = '\0';
-	*ret_path = TAKE_PTR(path);
-	*ret_folder = folder;
-	return 0;
+		return strdup(o->socket ?: SERVICE_RUN_DIR "/" SERVICE_SOCKET_NAME);
+	return asprintf(&path, "%s/" SERVICE_SOCKET_NAME, o->private) < 0 ? NULL : path;
+}
+
+/* The folder it is in; allocated, or NULL. */
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return strdup(".");
+	return strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
 static int serve(struct options *o, struct conf *conf, struct err *err)
 {
 	struct service_setup setup = { .conf = conf, .private = o->private };
-	AUTO_FREE char *path = NULL;
-	AUTO_FREE char *folder = NULL;
+	AUTO_FREE char *path = get_path(o);
+	AUTO_FREE char *folder = path ? folder_of(path) : NULL;
 	struct unix_name name;
 	int r;
 
+	if (!folder)
+		return err_sys(err, -ENOMEM, "the socket");
 	r = parse_cids(o->cids, &setup, err);
-	if (r == 0)
-		r = get_paths(o, &path, &folder, err);
 	if (r == 0)
 		r = make_folder(folder, o->private ? 0700 : 0755, err);
 	if (r == 0 && o->detach)

@@ -90,39 +90,48 @@ bool conn_sees(const struct conn *conn, const struct context *vm)
 	return conn->caller.debug || conn->caller.uid == vm->conn->caller.uid;
 }
 
-/* By CID or by name; what the caller may not see is not there. */
-static int find(const struct conn *conn, const char *text,
-		const struct context **ret_vm, struct err *err)
+/* Those with this name that the caller may see, and one of them. */
+static unsigned count_named(const struct conn *conn, const char *name,
+			    const struct context **ret_vm)
 {
-	struct context *const *by_cid = conn->service->by_cid;
-	const struct context *found = NULL;
 	struct context *vm;
 	struct conn *manager;
-	uint64_t number;
+	unsigned n = 0;
 
-	if (opt_number(text, &number) == 0 && number <= CID_LAST && by_cid[number] &&
-	    conn_sees(conn, by_cid[number])) {
-		*ret_vm = by_cid[number];
-		return 0;
-	}
 	LIST_FOREACH(manager, &conn->service->conns, entry)
 	{
 		LIST_FOREACH(vm, &manager->contexts, entry)
 		{
-			if (!conn_sees(conn, vm) || strcmp(vm->name, text) != 0)
-				continue;
-			if (found)
-				return err_set(
-					err, -EINVAL,
-					"%s: is the name of several VMs: say a CID",
-					text);
-			found = vm;
+			if (conn_sees(conn, vm) && strcmp(vm->name, name) == 0) {
+				*ret_vm = vm;
+				n++;
+			}
 		}
 	}
-	if (!found)
-		return err_set(err, -ENOENT, "%s: there is no such VM", text);
-	*ret_vm = found;
-	return 0;
+	return n;
+}
+
+/* By CID or by name; what the caller may not see is not there. NULL and an error. */
+static const struct context *find(const struct conn *conn, const char *text,
+				  int *ret_code, struct err *err)
+{
+	const struct context *vm = NULL;
+	uint64_t cid;
+	unsigned n;
+
+	if (opt_number(text, &cid) == 0 && cid <= CID_LAST)
+		vm = conn->service->by_cid[cid];
+	if (vm && conn_sees(conn, vm))
+		return vm;
+	n = count_named(conn, text, &vm);
+	if (n == 1)
+		return vm;
+	*ret_code = n ? -EINVAL : -ENOENT;
+	err_set(err, *ret_code,
+		n ? "%s: is the name of several VMs: say a CID"
+		  : "%s: there is no such VM",
+		text);
+	return NULL;
 }
 
 static int ask(struct opening *o, int served)
@@ -169,7 +178,7 @@ static int opening_start(sd_bus_message *call, const struct context *vm)
 
 int global_on_open_vm(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-	const struct context *vm = NULL;
+	const struct context *vm;
 	struct conn *conn = userdata;
 	struct err err = { "" };
 	const char *text;
@@ -180,8 +189,8 @@ int global_on_open_vm(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
 	r = sd_bus_message_read(m, "s", &text);
 	if (r < 0)
 		return r;
-	r = find(conn, text, &vm, &err);
-	if (r < 0)
+	vm = find(conn, text, &r, &err);
+	if (!vm)
 		return bus_error_set(ret_error, r, &err);
 	if (vm->conn->n_openings >= MAX_OPENINGS) {
 		err_set(&err, -EDQUOT, "%s: too many wait for its manager", text);

@@ -129,7 +129,7 @@ static int admit(struct service *s, struct conn *conn, int fd)
 				"user %u: has %u connections, and may not have more",
 				user->uid, user->connections);
 	}
-	if (r < 0) {
+	if (r < 0 || !user) {
 		log_info(TAG, "refused: %s", conn->refusal.msg);
 		if (s->n_refused >= MAX_REFUSED)
 			return r;

@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r = conf_parse(&conf, (const char *)data, size, &err);
 	assert((r < 0) == (err.msg[0] != '\0'));
 	limits = conf_limits(&conf, 0);
-	assert(limits.memory_mib == LIMIT_NONE || limits.memory_mib <= UINT64_MAX >> 20);
+	assert(limits.memory_mib == LIMIT_NONE ||
+	       limits.memory_mib <= UINT64_MAX >> 20);
 	conf_free(&conf);
 	return 0;
 }

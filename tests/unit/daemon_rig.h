@@ -7,8 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +22,8 @@
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "base/cleanup.h"
 #include "dbus/global.h"

@@ -1,14 +1,7 @@
 /* The host's service and its callers: rights, limits, what a death leaves. */
-#include <errno.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/vfs.h>
-
-#include <cmocka.h>
 
 #include "daemon_rig.h"
 

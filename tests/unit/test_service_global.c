@@ -109,7 +109,6 @@ static void kill_private(struct rig *rig)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	AUTO_CLOSE int pidfd = -1;
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 	char byte;
