@@ -33,10 +33,15 @@ start() {
 	echo "$group"
 }
 
+stop_anyway() {
+	kill "$pid"
+	wait "$pid" || :
+}
+
 # stop: nothing of it is left, at once.
 stop() {
 	local turns=20
-	kill "$pid" && wait "$pid" || :
+	stop_anyway
 	while [ -d "$group" ]; do
 		[ $((turns -= 1)) -gt 0 ] || { echo "$group is left" && return 1; }
 		sleep 0.05
@@ -71,7 +76,6 @@ without_rights() {
 	start setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/tmp XDG_RUNTIME_DIR= &&
 		[[ $group != */vmm-* ]] && stop_anyway && grep 'has no cgroup, and so none of its limits' "$dir/err"
 }
-stop_anyway() { kill "$pid" && wait "$pid" || :; }
 
 check 'without limits it has a group of its own' no_limits
 check 'limits are set, in the root' limits $root
