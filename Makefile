@@ -332,6 +332,12 @@ $(BUILD)/bench/disks $(BUILD)/bench/vsock_unix: $(BUILD)/bench/%: $(BUILD)/obj/t
 		$(call obj,$(wildcard tests/unit/fake_*.c)) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)
+# This is a client, as the tests of the service are.
+$(BUILD)/obj/tests/bench/service.o: | $(INTERFACE_HEADERS)
+$(BUILD)/bench/service: $(BUILD)/obj/tests/bench/service.o $(call obj,$(VM_HELP_SRC)) \
+		$(call service_lib,client) $(SERVICE_SHARED)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
 $(BUILD)/bench/read_hash: $(BUILD)/obj/tests/bench/read_hash.o $(BOOTLOADER_HOST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^

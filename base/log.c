@@ -94,8 +94,8 @@ static void emit(enum log_level level, const char *tag, const char *fmt, va_list
 	size_t room = sizeof(line) - 1;
 	int n, m;
 
-	n = name ? snprintf(line, room, "vmm[%s]: %s: %s: ", name, words[level], tag)
-		 : snprintf(line, room, "vmm: %s: %s: ", words[level], tag);
+	n = snprintf(line, room, "%s%s%s%s: %s: %s: ", program_invocation_short_name,
+		     name ? "[" : "", name ?: "", name ? "]" : "", words[level], tag);
 	if (n < 0 || (size_t)n >= room)
 		return;
 	m = vsnprintf(line + n, room - (size_t)n, fmt, ap);

@@ -1,5 +1,5 @@
 /*
- * Messages to stderr, one line each: "vmm[NAME]: LEVEL: tag: text". One that stderr
+ * Messages to stderr, one line each: "PROGRAM[NAME]: LEVEL: tag: text". One that stderr
  * does not take within a second is lost.
  *
  * The level and the VM's name are set once by main; the level is the only

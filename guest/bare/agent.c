@@ -146,7 +146,9 @@ static void handle(const struct virtio_vsock_hdr *h)
 		vsock_send(s, OP(CREDIT_UPDATE), 0, NULL, 0);
 		return;
 	}
-	if (s && h->op == OP(CREDIT_UPDATE))
+	/* One that only stops listening may have sent more. */
+	if (s && (h->op == OP(CREDIT_UPDATE) ||
+		  (h->op == OP(SHUTDOWN) && !(h->flags & VIRTIO_VSOCK_SHUTDOWN_SEND))))
 		return;
 	/* SHUTDOWN, RST, and what belongs to no connection. */
 	if (h->op != OP(RST))

@@ -134,7 +134,7 @@ int cgroup_new(uint32_t cid, uint64_t memory, uint64_t cpu_percent,
 	char *slash;
 	int r = find_own(&own, err);
 
-	if (r < 0)
+	if (!own)
 		return r;
 	c = calloc(1, sizeof(*c));
 	if (!c || asprintf(&c->name, "vmm-%u-%d", cid, getpid()) < 0) {

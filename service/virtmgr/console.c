@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -249,11 +250,17 @@ static int open_vmm(struct console *c, struct err *err)
 	return stream_new(c->event, pair[0], MAX_INPUT, &ops, c, &c->vmm, err);
 }
 
-static bool may(int fd, int forbidden)
+int console_check(int fd, bool output, const char *key, struct err *err)
 {
 	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
 
-	return flags >= 0 && (flags & O_ACCMODE) != forbidden && !(flags & O_PATH);
+	if (flags >= 0 && !(flags & O_PATH) && fstat(fd, &st) == 0 &&
+	    !S_ISDIR(st.st_mode) &&
+	    (flags & O_ACCMODE) != (output ? O_RDONLY : O_WRONLY))
+		return 0;
+	return err_set(err, -EBADMSG, "%s: is not open for %s", key,
+		       output ? "writing" : "reading");
 }
 
 static int open_client(struct console *c, int out, int in, struct err *err)
@@ -264,16 +271,14 @@ static int open_client(struct console *c, int out, int in, struct err *err)
 	AUTO_CLOSE int mine = in;
 	int r = 0;
 
-	if (out >= 0 && !may(out, O_RDONLY)) {
-		close(out);
-		return err_set(err, -EBADMSG,
-			       "console: the output is not open for writing");
-	}
 	if (out >= 0)
+		r = console_check(out, true, "console_out", err);
+	if (out >= 0 && r < 0)
+		close(out);
+	else if (out >= 0)
 		r = stream_new(c->event, out, MAX_OUT, &out_ops, c, &c->out, err);
-	if (r == 0 && in >= 0 && !may(in, O_WRONLY))
-		r = err_set(err, -EBADMSG,
-			    "console: the input is not open for reading");
+	if (r == 0 && in >= 0)
+		r = console_check(in, false, "console_in", err);
 	if (r == 0 && in >= 0)
 		r = stream_new(c->event, TAKE_FD(mine), 0, &in_ops, c, &c->in, err);
 	return r;

@@ -6,11 +6,15 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #include "base/err.h"
 
 struct console;
+
+/* Whether @fd can be a console's, or -EBADMSG with a sentence that begins with @key. */
+int console_check(int fd, bool output, const char *key, struct err *err);
 
 /*
  * @out, @in: the client's, or -1; taken even on failure. Both may be anything that can

@@ -192,7 +192,7 @@ static int reply_fd(sd_bus_message *m, int fd)
 
 int vm_on_start(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-	struct err err;
+	struct err err = { "" };
 	int r = vm_start(handle_vm(userdata), m, &err);
 
 	return r < 0 ? bus_error_set(ret_error, r, &err) : 1;
@@ -200,7 +200,7 @@ int vm_on_start(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 
 int vm_on_stop(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-	struct err err;
+	struct err err = { "" };
 	int r = vm_stop(handle_vm(userdata), m, &err);
 
 	return r < 0 ? bus_error_set(ret_error, r, &err) : 1;
@@ -222,7 +222,7 @@ int vm_on_get_death(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
 	const struct vm *v = handle_vm(userdata);
-	struct err err;
+	struct err err = { "" };
 	int r;
 
 	if (v->state != VM_DEAD) {
@@ -238,8 +238,8 @@ int vm_on_get_death(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 int vm_on_clone(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	const struct handle *h = userdata;
-	struct err err;
-	int fd, r = handle_new(h->vm, h->counts, &fd, &err);
+	struct err err = { "" };
+	int fd = -1, r = handle_new(h->vm, h->counts, &fd, &err);
 
 	return r < 0 ? bus_error_set(ret_error, r, &err) : reply_fd(m, fd);
 }
@@ -247,8 +247,8 @@ int vm_on_clone(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 int vm_on_attach_console(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	struct vm *v = handle_vm(userdata);
-	struct err err;
-	int fd, r;
+	struct err err = { "" };
+	int fd = -1, r;
 
 	if (v->console)
 		r = console_attach(v->console, &fd, &err);

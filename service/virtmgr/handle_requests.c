@@ -63,7 +63,7 @@ static int ask(struct handle *h, sd_bus_message *m,
 {
 	struct vm *v = handle_vm(h);
 	bool balloon = request->kind == CONTROL_BALLOON_ADJUST || done == on_balloon;
-	struct err err;
+	struct err err = { "" };
 	int r = check_running(v, &err);
 
 	if (r == 0 && balloon && !v->balloon)
@@ -120,7 +120,7 @@ int vm_on_get_memory_balloon(sd_bus_message *m, void *userdata, sd_bus_error *re
 int vm_on_dump(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	struct control_request request = { .kind = CONTROL_DUMP, .fd = -1 };
-	struct err err;
+	struct err err = { "" };
 	int fd, r = sd_bus_message_read(m, "h", &fd);
 
 	if (r < 0)
@@ -157,7 +157,7 @@ static void on_connected(void *arg, int fd, const struct err *err)
 int vm_on_connect_vsock(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	struct vm *v = handle_vm(userdata);
-	struct err err;
+	struct err err = { "" };
 	uint32_t port;
 	int r = sd_bus_message_read(m, "u", &port);
 

@@ -231,7 +231,7 @@ int main(int argc, char **argv)
 	struct options o = { .rpc_fd = -1,
 			     .ready_fd = -1,
 			     .log_level = LOG_LEVEL_WARN };
-	struct err err;
+	struct err err = { "" };
 	int r = parse(&o, argc, argv, &err);
 
 	if (r == 1)

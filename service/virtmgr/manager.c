@@ -194,7 +194,7 @@ static void turn_away(struct manager *m)
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct manager *m = arg;
-	struct err err;
+	struct err err = { "" };
 	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)source;
@@ -263,7 +263,7 @@ int manager_on_pass_files(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
 {
 	struct client *c = userdata;
 	size_t first = c->files.n;
-	struct err err;
+	struct err err = { "" };
 	int fd, r;
 
 	r = sd_bus_message_enter_container(m, 'a', "h");
@@ -294,7 +294,7 @@ static int create_vm(struct client *c, sd_bus_message *m, struct vm **ret_vm,
 		     int *ret_fd, struct err *err)
 {
 	struct vm_config config;
-	struct vm *v;
+	struct vm *v = NULL;
 	int r;
 
 	vm_config_init(&config);
@@ -305,7 +305,7 @@ static int create_vm(struct client *c, sd_bus_message *m, struct vm **ret_vm,
 	if (r == 0)
 		r = vm_new(&c->manager->host, &config, &v, err);
 	vm_config_free(&config);
-	if (r < 0)
+	if (!v)
 		return r;
 	r = handle_new(v, true, ret_fd, err);
 	if (r < 0)
@@ -317,11 +317,11 @@ static int create_vm(struct client *c, sd_bus_message *m, struct vm **ret_vm,
 
 int manager_on_create_vm(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-	struct vm *v;
-	struct err err;
-	int fd, r = create_vm(userdata, m, &v, &fd, &err);
+	struct vm *v = NULL;
+	struct err err = { "" };
+	int fd = -1, r = create_vm(userdata, m, &v, &fd, &err);
 
-	if (r < 0)
+	if (!v)
 		return bus_error_set(ret_error, r, &err);
 	r = sd_bus_reply_method_return(m, "hu", fd, v->cid);
 	/* If this was the only one, the VM goes with it. */
@@ -334,7 +334,7 @@ int manager_on_initialize_writable_partition(sd_bus_message *m, void *userdata,
 {
 	uint64_t size;
 	uint32_t format;
-	struct err err;
+	struct err err = { "" };
 	int fd, r;
 
 	(void)userdata;
@@ -352,7 +352,7 @@ int manager_on_allocate_instance_id(sd_bus_message *m, void *userdata,
 {
 	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
 	uint8_t id[PARTITION_ID_LEN];
-	struct err err;
+	struct err err = { "" };
 	int r = partition_instance_id(id, &err);
 
 	(void)userdata;

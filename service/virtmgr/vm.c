@@ -100,6 +100,8 @@ static int prepare(struct vm *v, struct vm_config *c, struct err *err)
 	r = launch_new(program, &v->launch, err);
 	if (r == 0)
 		r = arguments_add(c, v->launch, err);
+	if (r == 0 && c->log >= 0)
+		r = console_check(c->log, true, "log", err);
 	if (r < 0)
 		return r;
 	v->name = TAKE_PTR(c->name);
@@ -203,7 +205,7 @@ static void die(struct vm *v)
 	err_set(&err, -ENOEXEC, "%s", death_sentence(&v->death));
 	handle_answer(TAKE_PTR(v->start_call), failed ? -ENOEXEC : 0, &err);
 	for (size_t i = 0; i < v->n_stop_calls; i++)
-		handle_answer(v->stop_calls[i], 0, NULL);
+		handle_answer(v->stop_calls[i].m, 0, NULL);
 	v->n_stop_calls = 0;
 	handle_tell_state(v);
 	handle_tell_death(v);
@@ -274,8 +276,9 @@ static int add_connections(struct vm *v, struct err *err)
 	int number, r;
 
 	number = launch_fd_copy(v->launch, v->lease_fd);
-	if (number >= 0)
-		launch_arg(v->launch, "--keep-fd=%d", number);
+	if (number < 0)
+		return err_sys(err, number, "the VM's CID");
+	launch_arg(v->launch, "--keep-fd=%d", number);
 	number = launch_fd(v->launch, console_take_child_fd(v->console));
 	if (number < 0)
 		return err_sys(err, number, "the VM's console");
@@ -355,7 +358,7 @@ int vm_start(struct vm *v, sd_bus_message *call, struct err *err)
 
 int vm_stop(struct vm *v, sd_bus_message *call, struct err *err)
 {
-	sd_bus_message **more;
+	struct vm_call *more;
 
 	if (v->state == VM_NOT_STARTED || v->state == VM_DEAD)
 		return err_set(err, -EBADFD, "the VM is not running");
@@ -363,7 +366,7 @@ int vm_stop(struct vm *v, sd_bus_message *call, struct err *err)
 	if (!more)
 		return err_sys(err, -ENOMEM, "a call");
 	v->stop_calls = more;
-	v->stop_calls[v->n_stop_calls++] = sd_bus_message_ref(call);
+	v->stop_calls[v->n_stop_calls++].m = sd_bus_message_ref(call);
 	if (v->killed_for < 0)
 		v->killed_for = DEATH_KILLED;
 	process_kill(v->process);

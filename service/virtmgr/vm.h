@@ -61,7 +61,9 @@ struct vm {
 	int killed_for; /* a reason, or -1 */
 	struct death death;
 	sd_bus_message *start_call; /* to be answered */
-	sd_bus_message **stop_calls;
+	struct vm_call {
+		sd_bus_message *m;
+	} * stop_calls;
 	size_t n_stop_calls;
 	struct handle *handles;
 	unsigned n_handles, n_counting;

@@ -343,7 +343,7 @@ int main(int argc, char **argv)
 	r = parse_options(argc, argv, &o, &err);
 	if (r == 0 && o.log_level)
 		r = log_parse_filter(o.log_level, &level, &err);
-	log_init(level, PROGRAM);
+	log_init(level, NULL);
 	if (r == 0 && o.help) {
 		printf("usage: " PROGRAM " [OPTION...]\n\n");
 		opt_help_options(table, stdout, 2);

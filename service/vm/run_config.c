@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/tap.h"
+#include "disk/utf8.h"
 #include "service/vm/run.h"
 
 /* The UART at COM1. */
@@ -172,7 +173,11 @@ static int add_param(const char *param, struct vm_config *c, struct err *err)
 
 static int set_values(const struct run_opts *o, struct vm_config *c, struct err *err)
 {
-	int r = set_string(o->name || c->name ? o->name : "VmRun", &c->name, err);
+	int r;
+
+	if (o->name && !utf8_valid(o->name, strlen(o->name)))
+		return err_set(err, -EINVAL, "--name: must be UTF-8");
+	r = set_string(o->name || c->name ? o->name : "VmRun", &c->name, err);
 
 	if (r == 0 && o->cpu_topology)
 		r = set_topology(o->cpu_topology, c, err);
@@ -240,9 +245,10 @@ int run_configure(const struct run_opts *o, struct vm_config *c, int *ret_typed,
 			     err);
 	if (r == 0)
 		r = set_file("--log", o->log, create, &c->log, err);
-	if (r == 0)
-		r = set_file("--ramdump", o->ramdump, O_RDWR | O_CREAT | O_TRUNC,
-			     &c->ramdump, err);
+	if (r == 0 && o->ramdump) {
+		c->ramdump = file_open_private("--ramdump", o->ramdump, err);
+		r = c->ramdump < 0 ? c->ramdump : 0;
+	}
 	if (r == 0 && o->tap) {
 		c->tap = file_is_inherited(o->tap) ? tap_inherit(o->tap, err)
 						   : tap_open(o->tap, err);

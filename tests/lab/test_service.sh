@@ -29,7 +29,7 @@ done
 # configure MEMBERS: of the VM named test.
 configure() {
 	cat >"$dir/config.json" <<-END
-		{ "name": "test", "kernel": "$cloud/vmlinuz", "initrd": "$dir/initrd", "params": "quiet panic=-1",
+		{ "name": "test", "kernel": "$cloud/vmlinuz", "initrd": "$dir/initrd", "params": "console=hvc0 quiet panic=-1",
 		  "memory_mib": 160, "platform_version": "~1.0",
 		  "disks": [ { "writable": true, "partitions": [
 		    { "label": "vbmeta_a", "path": "$dir/part1" }, { "label": "boot_a", "path": "$dir/part2" },
@@ -108,8 +108,8 @@ check "another client reaches the agent's echo by descriptors" echoes
 limits() {
 	local group
 	group=$(find /sys/fs/cgroup -name 'vmm-*' | head -n 1)
-	[ "$(cat "$group/memory.max") $(cat "$group/cpu.max") $(wc -l <"$group/cgroup.procs")" = \
-		'629145600 90000 100000 2' ] && return
+	[ "$(cat "$group/memory.max") $(cat "$group/cpu.max") $(($(wc -l <"$group/cgroup.procs") > 1))" = \
+		'629145600 90000 100000 1' ] && return
 	grep . "$group"/{memory.max,cpu.max,cgroup.procs}
 	return 1
 }

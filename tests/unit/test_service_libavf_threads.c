@@ -210,6 +210,27 @@ static void test_one_service_makes_machines_for_all(void **state)
 	close_world(&w);
 }
 
+static void *destroy_all(void *arg)
+{
+	struct world *w = arg;
+
+	AVirtualMachine_destroy(w->vm);
+	AVirtualizationService_destroy(w->service);
+	return NULL;
+}
+
+static void test_another_thread_than_their_maker_may_destroy_them(void **state)
+{
+	struct world w;
+
+	(void)state;
+	open_world(&w);
+	start(&w, 0, 1, destroy_all);
+	join(&w, 0, 1);
+	assert_int_equal(w.fake->state, VM_DEAD);
+	fake_free(w.fake);
+}
+
 /* libsystemd makes one key for all its hash tables, with no lock: whichever bytes of
  * two of them win, they are random. Everything else must be clean. */
 const char *__tsan_default_suppressions(void);
@@ -226,6 +247,7 @@ int main(void)
 		cmocka_unit_test(test_each_event_goes_to_one),
 		cmocka_unit_test(test_a_call_without_an_answer_keeps_nobody),
 		cmocka_unit_test(test_one_service_makes_machines_for_all),
+		cmocka_unit_test(test_another_thread_than_their_maker_may_destroy_them),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

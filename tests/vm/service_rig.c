@@ -299,15 +299,19 @@ int rig_setup(void **state)
 	ssize_t n;
 
 	(void)state;
-	/* This is build/tests/vm/NAME. */
+	/* This lies somewhere below it. */
 	n = readlink("/proc/self/exe", build, sizeof(build) - 1);
 	if (n < 0)
 		return -1;
 	build[n] = '\0';
-	for (int i = 0; i < 3 && (slash = strrchr(build, '/')); i++)
+	do {
+		slash = strrchr(build, '/');
+		if (!slash)
+			return -1;
 		*slash = '\0';
+		set_program("VIRTMGR", "virtmgr");
+	} while (access(getenv("VIRTMGR"), X_OK) < 0);
 	set_program("VMM", "vmm");
-	set_program("VIRTMGR", "virtmgr");
 	set_program("VIRTUALIZATIONSERVICE", "virtualizationservice");
 	snprintf(runtime, sizeof(runtime), "/tmp/vmm-test-XXXXXX");
 	if (!mkdtemp(runtime))

@@ -295,6 +295,37 @@ static void test_too_many_requests_and_handles_are_refused(void **state)
 	free(handles);
 }
 
+/* It sees how the VM ends, though. */
+static void test_another_clients_handle_does_not_keep_the_vm(void **state)
+{
+	struct client *c = new_client(), *other = new_client();
+	struct guest g, seen = { 0 };
+	sd_bus_message *reply;
+	char cid[16];
+	int fd, clone;
+
+	(void)state;
+	must(guest_create(c, "hello", "end=spin", &g, &err));
+	must(guest_call(&g, "Start", &err));
+	snprintf(cid, sizeof(cid), "%u", g.cid);
+	must(client_call(client_bus(other), MANAGER_PATH, MANAGER_INTERFACE, "OpenVm",
+			 &reply, &err, "s", cid));
+	must(client_take_fd(reply, &fd, &err));
+	sd_bus_message_unref(reply);
+	must(guest_open(fd, &seen, &err));
+	must(guest_stream(&seen, "Clone", 0, &clone, &err));
+	assert_state(&seen, VM_STARTING);
+	guest_drop(&g);
+	must(guest_wait(&seen, &seen.n_died, &err));
+	assert_int_equal(seen.reason, DEATH_KILLED);
+	must(guest_wait_lost(&seen, &err));
+	assert_int_equal(recv(clone, cid, 1, 0), 0);
+	close(clone);
+	guest_drop(&seen);
+	client_free(other);
+	client_free(c);
+}
+
 /* --- configurations ----------------------------------------------------------------
  */
 
@@ -577,6 +608,7 @@ int main(void)
 		TEST(test_a_running_vm_does_what_it_is_asked),
 		TEST(test_requests_may_wait_for_one_another),
 		TEST(test_too_many_requests_and_handles_are_refused),
+		TEST(test_another_clients_handle_does_not_keep_the_vm),
 		TEST(test_what_cannot_be_is_said_before_anything_starts),
 		TEST(test_hundreds_of_partitions_reach_the_vm),
 		TEST(test_only_files_can_be_passed_ahead),

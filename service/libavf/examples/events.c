@@ -121,8 +121,8 @@ static void watch(AVirtualMachine *vm, const char *self)
 			continue;
 		}
 		fwrite(text, 1, (size_t)n, stdout);
-		/* It runs, and somebody else is to end it. */
-		if (!given)
+		/* It has said a line, and somebody else is to end it. */
+		if (!given && memchr(text, '\n', (size_t)n))
 			given = give_away(self, avf_vm_clone(vm, &error)) > 0;
 	}
 	close(polled[1].fd < 0 ? -1 - polled[1].fd : polled[1].fd);
