@@ -130,7 +130,7 @@ static int admit(struct service *s, struct conn *conn, int fd)
 				user->uid, user->connections);
 	}
 	if (r < 0 || !user) {
-		log_info(TAG, "refused: %s", conn->refusal.msg);
+		log_debug(TAG, "refused: %s", conn->refusal.msg);
 		if (s->n_refused >= MAX_REFUSED)
 			return r;
 		conn->refusal_code = r;

@@ -320,6 +320,70 @@ static void test_nothing_of_a_private_service_outlives_its_managers(void **state
 	assert_int_equal(access(in(rig, "virtualizationservice/cid"), F_OK), -1);
 }
 
+/* A manager in a process of its own: has a VM until it is told to end. */
+static void manager_process(int started, int go, int told, int end)
+{
+	struct err err = { "" };
+	struct global *g;
+	sd_event *event;
+	uint32_t cid;
+	int lease;
+	char byte;
+
+	if (sd_event_new(&event) < 0 || global_new(event, &ops, NULL, &g, &err) < 0 ||
+	    write(started, "", 1) != 1 || read(go, &byte, 1) != 1 ||
+	    global_create_context(g, "one", 1, 1, &cid, &lease, &err) < 0) {
+		fprintf(stderr, "%s\n", err.msg);
+		cid = 0;
+	}
+	if (write(told, &cid, sizeof(cid)) != sizeof(cid) || read(end, &byte, 1) != 1)
+		_exit(1);
+	_exit(0);
+}
+
+/* They start the service, or meet one that another starts, or one that ends. */
+static void test_managers_that_start_together_share_one_service(void **state)
+{
+	enum { N = 8, ROUNDS = 5 };
+	struct rig *rig = *state;
+	int started[2], go[2], told[2], end[2];
+	uint32_t cids[N];
+	char bytes[N] = "";
+
+	(void)rig;
+	assert_return_code(pipe2(started, O_CLOEXEC), errno);
+	assert_return_code(pipe2(go, O_CLOEXEC), errno);
+	assert_return_code(pipe2(told, O_CLOEXEC), errno);
+	assert_return_code(pipe2(end, O_CLOEXEC), errno);
+	for (int round = 0; round < ROUNDS; round++) {
+		pid_t pids[N];
+
+		for (int i = 0; i < N; i++) {
+			pids[i] = fork();
+			if (pids[i] == 0)
+				manager_process(started[1], go[0], told[1], end[0]);
+			assert_int_equal(read(started[0], bytes, 1), 1);
+		}
+		assert_int_equal(write(go[1], bytes, N), N);
+		for (int i = 0; i < N; i++) {
+			assert_int_equal(read(told[0], &cids[i], sizeof(cids[i])),
+					 sizeof(cids[i]));
+			assert_int_not_equal(cids[i], 0);
+			for (int j = 0; j < i; j++)
+				assert_int_not_equal(cids[i], cids[j]);
+		}
+		assert_int_equal(write(end[1], bytes, N), N);
+		for (int i = 0; i < N; i++)
+			assert_return_code(waitpid(pids[i], NULL, 0), errno);
+	}
+	for (int i = 0; i < 2; i++) {
+		close(started[i]);
+		close(go[i]);
+		close(told[i]);
+		close(end[i]);
+	}
+}
+
 static void test_what_the_manager_tells_is_listed(void **state)
 {
 	struct rig *rig = *state;
@@ -438,6 +502,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_private_service_is_started_where_there_is_none),
 		TEST(test_nothing_of_a_private_service_outlives_its_managers),
+		TEST(test_managers_that_start_together_share_one_service),
 		TEST(test_what_the_manager_tells_is_listed),
 		TEST(test_a_private_service_that_is_killed_is_replaced),
 		TEST(test_the_hosts_service_is_used_where_there_is_one),
