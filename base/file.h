@@ -18,9 +18,9 @@
  * Open @path with @flags (O_CLOEXEC and O_NOCTTY are added; mode 0666 when
  * creating). Returns the fd, or -errno with a sentence "@what PATH: reason". An
  * inherited fd whose access mode does not allow what @flags ask for gives -EACCES
- * (O_PATH asks for nothing); its other flags stay as they are. A directory gives -EISDIR without O_DIRECTORY.
- * Opening a FIFO never blocks, with or without somebody at its other end; reads and
- * writes do, unless @flags say O_NONBLOCK.
+ * (O_PATH asks for nothing); its other flags stay as they are. A directory gives
+ * -EISDIR without O_DIRECTORY. Opening a FIFO never blocks, with or without somebody at
+ * its other end; reads and writes do, unless @flags say O_NONBLOCK.
  */
 int file_open(const char *what, const char *path, int flags, struct err *err);
 

@@ -89,8 +89,8 @@ static void to_failure(void *arg, const void *buf, size_t len)
 		report_console(m->report, buf, len);
 }
 
-/* The second serial port tells why firmware, or an Android guest, gives up, whoever else
- * listens. */
+/* The second serial port tells why firmware, or an Android guest, gives up, whoever
+ * else listens. */
 static int watch_failures(struct machine *m, struct err *err)
 {
 	const struct serial_cfg sink = { .type = CHARDEV_SINK, .num = 2 };

@@ -63,7 +63,11 @@ int bus_error_set(sd_bus_error *ret_error, int code, const struct err *err)
 
 int bus_error_get(const sd_bus_error *error, int r, struct err *err)
 {
-	const char *text = sd_bus_error_is_set(error) ? error->message : NULL;
+	const char *text = NULL;
+
+	/* A name without a sentence says more than nothing. */
+	if (sd_bus_error_is_set(error))
+		text = error->message && *error->message ? error->message : error->name;
 
 	if (r == -ENOTCONN || r == -EPIPE || r == -ESHUTDOWN)
 		r = -ECONNRESET;

@@ -186,6 +186,25 @@ static int use_once(struct build *b, int fd, bool writable, struct err *err)
 	return 0;
 }
 
+/*
+ * What a guest must not write, vmm shall not be able to, either. Where it cannot be
+ * opened anew, by whom it was passed on, it stays as it is.
+ */
+static void narrow(int *fd)
+{
+	int flags = fcntl(*fd, F_GETFL), read_only;
+	char path[FD_NAME_LEN];
+
+	if ((flags & O_ACCMODE) != O_RDWR)
+		return;
+	snprintf(path, sizeof(path), FD_NAME, *fd);
+	read_only = open(path, (flags & O_DIRECT) | O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	if (read_only < 0)
+		return;
+	close(*fd);
+	*fd = read_only;
+}
+
 /* Check the image of a disk or partition, and give it to the child: its number there.
  */
 static int take_image(struct build *b, int *fd, bool writable, uint64_t *ret_size,
@@ -202,6 +221,8 @@ static int take_image(struct build *b, int *fd, bool writable, uint64_t *ret_siz
 		r = use_once(b, *fd, writable, err);
 	if (r < 0)
 		return r;
+	if (!writable)
+		narrow(fd);
 	r = launch_fd(b->launch, TAKE_FD(*fd));
 	return r < 0 ? err_sys(err, r, "its descriptor") : r;
 }

@@ -101,7 +101,7 @@ static int dump(const struct command *c, const void *opts, char **args, struct e
 	(void)opts;
 	if (r < 0)
 		return r;
-	fd = file_open(c->name, args[1], O_RDWR | O_CREAT | O_TRUNC, err);
+	fd = file_open_private(c->name, args[1], err);
 	return fd < 0 ? fd : connect_call(bus, "Dump", NULL, err, "h", fd);
 }
 

@@ -245,9 +245,10 @@ int run_configure(const struct run_opts *o, struct vm_config *c, int *ret_typed,
 			     err);
 	if (r == 0)
 		r = set_file("--log", o->log, create, &c->log, err);
-	if (r == 0)
-		r = set_file("--ramdump", o->ramdump, O_RDWR | O_CREAT | O_TRUNC,
-			     &c->ramdump, err);
+	if (r == 0 && o->ramdump) {
+		c->ramdump = file_open_private("--ramdump", o->ramdump, err);
+		r = c->ramdump < 0 ? c->ramdump : 0;
+	}
 	if (r == 0 && o->tap) {
 		c->tap = file_is_inherited(o->tap) ? tap_inherit(o->tap, err)
 						   : tap_open(o->tap, err);

@@ -97,17 +97,15 @@ static int payload_error(const struct run_events *e, sd_bus_message *m)
 
 static int died(struct run_events *e, sd_bus_message *m)
 {
-	const char *name, *detail;
+	const char *name = "unknown", *detail;
 	struct err line = { "" };
 	json_t *details;
-	int32_t reason;
-	int r;
+	int32_t reason = DEATH_UNKNOWN;
 
-	r = sd_bus_message_read(m, "is", &reason, &name);
-	if (r >= 0)
-		r = bus_json_dict(m, &details, &line);
-	if (r < 0)
-		return r;
+	/* That it died counts, whatever of it cannot be read. */
+	if (sd_bus_message_read(m, "is", &reason, &name) < 0 ||
+	    bus_json_dict(m, &details, NULL) < 0)
+		details = json_object();
 	e->dead = true;
 	e->status = status_of(reason, details);
 	detail = json_string_value(json_object_get(details, "detail"));

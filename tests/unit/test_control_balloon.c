@@ -69,7 +69,8 @@ static int setup(void **state)
 	snprintf(r->path, sizeof(r->path), "%s/s", r->dir);
 	fd = unix_listen("", r->path, SOCK_SEQPACKET, &r->name, NULL);
 	assert_return_code(fd, errno);
-	assert_int_equal(control_new(loop, fd, false, on_request, r, &r->control, NULL), 0);
+	assert_int_equal(control_new(loop, fd, false, on_request, r, &r->control, NULL),
+			 0);
 	assert_int_equal(control_balloon_new(r->dev, loop, &r->balloon, NULL), 0);
 	*state = r;
 	return 0;

@@ -74,12 +74,29 @@ static void a_sentence_is_text_that_can_be_sent(void **state)
 	}
 }
 
+static void an_error_without_a_sentence_is_told_by_its_name(void **state)
+{
+	static const sd_bus_error errors[] = {
+		{ .name = "org.vmm.Error.NotFound", .message = "" },
+		{ .name = "org.vmm.Error.NotFound" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		struct err err = { "" };
+
+		assert_int_equal(bus_error_get(&errors[i], -EIO, &err), -ENOENT);
+		assert_string_equal(err.msg, "org.vmm.Error.NotFound");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_error_comes_back_as_it_was),
 		cmocka_unit_test(what_has_no_name_is_infrastructure),
 		cmocka_unit_test(a_sentence_is_text_that_can_be_sent),
+		cmocka_unit_test(an_error_without_a_sentence_is_told_by_its_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -31,6 +32,24 @@ struct env {
 	int vmm; /* its end; never blocks */
 	int out, in; /* the client's ends; -1 */
 };
+
+/* In place of the C library's: another user's pipes cannot be opened again. */
+static bool others;
+int __open_2(const char *path, int flags);
+
+int open(const char *path, int flags, ...)
+{
+	if (others && strncmp(path, "/proc/self/fd/", 14) == 0) {
+		errno = EACCES;
+		return -1;
+	}
+	return (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+}
+
+int __open_2(const char *path, int flags)
+{
+	return open(path, flags);
+}
 
 static void run(struct env *e)
 {
@@ -291,7 +310,30 @@ static void the_clients_pipe_still_blocks(void **state)
 	close(mine_in);
 }
 
-/* As where a pipe is another user's, and cannot be opened again. */
+static void another_users_pipes_are_not_waited_for(void **state)
+{
+	struct env *e = *state;
+	size_t sent = 0, seen = 0;
+
+	others = true;
+	make_with_pipes(e);
+	others = false;
+	while (sent < BIG) {
+		write_pattern(e->vmm, &sent, BIG);
+		run(e);
+	}
+	for (unsigned i = 0; i < 100; i++) {
+		read_pattern(e->out, &seen);
+		run(e);
+	}
+	assert_int_equal(seen, (256 << 10) + (64 << 10));
+	for (sent = seen = 0; sent < 4096; run(e))
+		write_pattern(e->in, &sent, 4096);
+	run(e);
+	read_pattern(e->vmm, &seen);
+	assert_int_equal(seen, sent);
+}
+
 static void a_socket_of_the_clients_is_not_waited_for(void **state)
 {
 	struct env *e = *state;
@@ -360,9 +402,10 @@ static void without_an_output_the_log_has_the_lines(void **state)
 	dup2(old, STDERR_FILENO);
 	close(old);
 	assert_true(read(log[0], buf, sizeof(buf) - 1) > 0);
-	assert_string_equal(buf, "test_service_console: info: Console(5): first\n"
-				 "test_service_console: info: Console(5): second ?[31m\n"
-				 "test_service_console: info: Console(5): end\n");
+	assert_string_equal(buf,
+			    "test_service_console: info: Console(5): first\n"
+			    "test_service_console: info: Console(5): second ?[31m\n"
+			    "test_service_console: info: Console(5): end\n");
 	close(log[0]);
 	close(log[1]);
 }
@@ -634,6 +677,7 @@ int main(void)
 		TEST(who_comes_later_gets_the_last_4_kib),
 		TEST(who_does_not_read_loses_and_holds_up_nobody),
 		TEST(the_clients_pipe_still_blocks),
+		TEST(another_users_pipes_are_not_waited_for),
 		TEST(a_socket_of_the_clients_is_not_waited_for),
 		TEST(a_file_gets_all_behind_what_is_in_it),
 		TEST(nothing_is_a_good_output),
