@@ -70,6 +70,10 @@ void rig_service_was_killed(bool was);
 /* Leases that somebody holds. */
 size_t rig_leases(void);
 
+/* Cgroups of VMs. With $CGROUPS the guests have limits, and so cgroups, of which none
+ * may be left either. */
+size_t rig_cgroups(void);
+
 size_t rig_fds(pid_t pid); /* how many descriptors it has */
 
 /* Fails the test with the sentence of what went wrong. */
