@@ -88,7 +88,7 @@ help:
 	@echo 'make run          boot a demo guest'
 	@echo 'make test         all tests; test-unit, test-vm, test-lab: one tier'
 	@echo 'make bench        start-up time and counts beside a floor and QEMU'
-	@echo 'make soak         the long variants of tests in the lab'
+	@echo 'make soak         the long variants of some tests'
 	@echo 'make fuzz TIME=S  run every fuzz target for S seconds (default $(TIME))'
 	@echo 'make guests       the tests'\'' guests and the bootloader, in $(BUILD)/guest'
 	@echo 'make install      into DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
@@ -299,7 +299,7 @@ $(BUILD)/lab/service_client: $(BUILD)/obj/tests/lab/service_client.o $(call serv
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
-LAB_PROGRAMS := $(BUILD)/lab/vsock_test $(BUILD)/lab/service_client
+LAB_PROGRAMS := $(BUILD)/lab/vsock_test $(BUILD)/lab/service_client $(BUILD)/tests/vm/test_service_crash
 # What tests/vm runs beside vmm.
 VM_PROGRAMS := $(BUILD)/tests/bootplan $(BUILD)/lab/bootconfig $(VM_TESTS)
 
@@ -318,9 +318,10 @@ test-lab: all guests $(LAB_IMAGES) $(LAB_PROGRAMS) $(BUILD)/tests/unit/test_bloc
 	@tests/setup test
 	@tests/run lab
 # More of the same, of the tests that know SOAK.
-soak: all guests $(LAB_IMAGES) $(LAB_PROGRAMS)
+soak: all guests $(LAB_IMAGES) $(LAB_PROGRAMS) $(VM_TESTS)
 	@tests/setup test
-	@SOAK=1 tests/run lab test_vsock test_vsock_unix
+	@SOAK=1 tests/run vm test_service_many
+	@SOAK=1 tests/run lab 'test_vsock*'
 
 $(BUILD)/bench/launch: $(call obj,$(wildcard tests/bench/launch/*.c))
 $(BUILD)/obj/tests/bench/preload.o: EXTRA_CFLAGS = -fPIC
@@ -373,7 +374,7 @@ $(SERVICE_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(SERVICE_ARCHI
 MANUALS := $(wildcard vmm/*.scd service/*/*.scd)
 manual = $(BUILD)/$(notdir $(basename $(1)))
 UNITS_DIR := service/virtualizationservice/systemd
-install: all install-libavf $(foreach m,$(MANUALS),$(call manual,$m)) $(BUILD)/virtualizationservice.service bootloader
+install: all install-libavf $(foreach m,$(MANUALS),$(call manual,$m)) $(BUILD)/virtualizationservice.service bootloader $(BUILD)/guest/agent
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BUILD)/vmm $(SERVICE_PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	$(foreach m,$(MANUALS),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(basename $m))) $(call manual,$m) &&) :
@@ -383,6 +384,7 @@ install: all install-libavf $(foreach m,$(MANUALS),$(call manual,$m)) $(BUILD)/v
 	install -D -m 644 $(UNITS_DIR)/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/virtualizationservice.conf
 	install -D -m 644 $(BARE_OUT)/bootloader.rom $(DESTDIR)$(PREFIX)/share/vmm/bootloader.rom
 	install -D -m 755 $(BOOTLOADER)/avb $(DESTDIR)$(PREFIX)/share/vmm/avb
+	install -D -m 755 $(BUILD)/guest/agent $(DESTDIR)$(PREFIX)/share/vmm/agent
 install-libavf: libavf $(BUILD)/libavf.3
 	install -d $(DESTDIR)$(PREFIX)/include/android $(DESTDIR)$(PREFIX)/include/vmm $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 service/libavf/include/android/virtualization.h $(DESTDIR)$(PREFIX)/include/android

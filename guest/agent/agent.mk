@@ -4,7 +4,7 @@ AGENT_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARN) -Os -static -s -fno-asynchronou
 	-fstack-protector-strong -Wl,-z,noexecstack -idirafter /usr/include \
 	-idirafter /usr/include/$(shell gcc -print-multiarch)
 $(BUILD)/guest/agent: guest/agent/agent.c guest/agent/agent.mk | $(BUILD)/setup
-	@tests/setup test
+	@tests/setup agent
 	$(call say,GUEST,$@)
 	@mkdir -p $(@D)
 	$(Q)musl-gcc $(AGENT_CFLAGS) -o $@ $<

@@ -27,6 +27,7 @@ int guest_config(struct vm_config *c, const char *guest, const char *params,
 	c->params = strdup(params);
 	c->platform_version = strdup("~1.0");
 	c->memory_mib = 32;
+	c->memory_max_mib = getenv("CGROUPS") ? 256 : 0;
 	return 0;
 }
 

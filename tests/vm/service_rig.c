@@ -24,6 +24,7 @@
 
 static char runtime[64], folder[96], build[4096];
 static size_t fds_at_start;
+static bool cgroups_matter;
 
 const char *rig_folder(void)
 {
@@ -211,10 +212,43 @@ void rig_service_was_killed(bool was)
 	killed = was;
 }
 
+/* Folders of VMs in this process' own cgroup, or beside it; where there is cgroup v2.
+ */
+size_t rig_cgroups(void)
+{
+	char line[512], path[600];
+	FILE *f = fopen("/proc/self/cgroup", "re");
+	size_t n = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, "0::/", 4) != 0)
+			continue;
+		for (const char *place = ""; place; place = *place ? NULL : "/..") {
+			struct dirent *e;
+			DIR *dir;
+
+			snprintf(path, sizeof(path), "/sys/fs/cgroup%s%s", line + 3,
+				 place);
+			dir = opendir(path);
+			while (dir && (e = readdir(dir)))
+				n += strncmp(e->d_name, "vmm-", 4) == 0;
+			if (dir)
+				closedir(dir);
+			/* Above the root there is none. */
+			if (strcmp(line, "0::/") == 0)
+				break;
+		}
+	}
+	if (f)
+		fclose(f);
+	return n;
+}
+
 static bool anything_left(bool tell)
 {
 	struct rig_process list[16];
-	size_t n, fds;
+	size_t n, fds, cgroups = cgroups_matter ? rig_cgroups() : 0;
 
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
@@ -228,10 +262,12 @@ static bool anything_left(bool tell)
 				list[i].name, list[i].parent);
 		if (left_in_folder)
 			fprintf(stderr, "left: %s\n", left_in_folder);
+		if (cgroups)
+			fprintf(stderr, "left: %zu cgroups\n", cgroups);
 		if (fds > fds_at_start)
 			fprintf(stderr, "left: %zu descriptors\n", fds - fds_at_start);
 	}
-	return n || left_in_folder || fds > fds_at_start;
+	return n || cgroups || left_in_folder || fds > fds_at_start;
 }
 
 double rig_nothing_left(void)
@@ -321,6 +357,8 @@ int rig_setup(void **state)
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return -1;
 	fds_at_start = rig_fds(getpid());
+	/* On a host of its own; elsewhere others may have VMs. */
+	cgroups_matter = getenv("CGROUPS") != NULL;
 	return 0;
 }
 

@@ -19,6 +19,13 @@
 
 #include "base/err.h"
 
+/* Sanitizers keep what was freed, so memory is measured without them only. */
+#ifdef SANITIZED
+enum { RIG_MEASURES_MEMORY = 0 };
+#else
+enum { RIG_MEASURES_MEMORY = 1 };
+#endif
+
 /* Seconds until something that ought to happen at once counts as not happening. */
 #define RIG_PATIENCE 10
 
@@ -62,6 +69,10 @@ void rig_service_was_killed(bool was);
 
 /* Leases that somebody holds. */
 size_t rig_leases(void);
+
+/* Cgroups of VMs. With $CGROUPS the guests have limits, and so cgroups, of which none
+ * may be left either. */
+size_t rig_cgroups(void);
 
 size_t rig_fds(pid_t pid); /* how many descriptors it has */
 

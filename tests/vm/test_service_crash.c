@@ -128,6 +128,8 @@ static struct run start_client(enum stage stage)
 	close(pair[1]);
 	run.fd = pair[0];
 	assert_int_equal(told(run.fd), TOLD_STAGE);
+	if (getenv("CGROUPS") && stage == RUNNING)
+		assert_int_equal(rig_cgroups(), 1);
 	return run;
 }
 

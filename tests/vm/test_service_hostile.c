@@ -552,7 +552,7 @@ static void test_a_huge_string_is_refused_and_not_kept(void **state)
 	is_served(other);
 	client_free(client);
 	is_served(other);
-	assert_true(resident_kib(manager) - before < 4096);
+	assert_true(!RIG_MEASURES_MEMORY || resident_kib(manager) - before < 4096);
 	client_free(other);
 	end_manager();
 }
@@ -586,7 +586,7 @@ static void test_who_never_reads_is_sent_away(void **state)
 	} while (n >= 0 || errno == EAGAIN);
 	close(p.fd);
 	is_served(client);
-	assert_true(resident_kib(manager) - before < 16384);
+	assert_true(!RIG_MEASURES_MEMORY || resident_kib(manager) - before < 16384);
 	print_message("sent away after %zu KiB\n", sent >> 10);
 	client_free(client);
 	end_manager();

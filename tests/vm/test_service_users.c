@@ -53,6 +53,7 @@ static void start_service(void)
 	assert_non_null(f);
 	fprintf(f, "group = %d\ndebug_group = %d\n", GROUP, DEBUG_GROUP);
 	fclose(f);
+	unlink(socket_path); /* of one that did not end */
 	service = fork();
 	if (service == 0) {
 		execv(getenv("VIRTUALIZATIONSERVICE"), argv);
@@ -175,7 +176,8 @@ static void be(uid_t uid, const gid_t *groups, size_t n)
 
 	if (stat("/dev/kvm", &kvm) < 0)
 		_exit(97);
-	memcpy(all, groups, n * sizeof(*groups));
+	for (size_t i = 0; i < n; i++)
+		all[i] = groups[i];
 	all[n++] = kvm.st_gid;
 	if (setgroups(n, all) < 0 || setresgid(uid, uid, uid) < 0 ||
 	    setresuid(uid, uid, uid) < 0)
