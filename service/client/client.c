@@ -189,8 +189,7 @@ sd_bus *client_bus(struct client *c)
 	return c->bus;
 }
 
-/* --- calls --------------------------------------------------------------------------
- */
+/* --- calls -------------------------------------------------------------------- */
 
 /* Without a limit of time: the manager answers, or it is gone. */
 static int call(sd_bus *bus, sd_bus_message *m, sd_bus_message **ret_reply,
@@ -235,8 +234,7 @@ int client_take_fd(sd_bus_message *reply, int *ret_fd, struct err *err)
 	return 0;
 }
 
-/* --- making VMs ---------------------------------------------------------------------
- */
+/* --- making VMs --------------------------------------------------------------- */
 
 /* Pass @n files ahead of the message that names them; the first one's index. */
 static int pass_files(struct client *c, const int *fds, size_t n, int64_t *ret_first,

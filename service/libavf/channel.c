@@ -44,8 +44,7 @@ void channel_destroy(struct channel *c)
 	pthread_mutex_destroy(&c->lock);
 }
 
-/* --- waiting ------------------------------------------------------------------------
- */
+/* --- waiting ------------------------------------------------------------------ */
 
 static struct timespec timespec_of(uint64_t usec)
 {
@@ -121,8 +120,7 @@ int channel_wait(struct channel *c, uint64_t deadline)
 	return r == -ETIMEDOUT ? r : 0;
 }
 
-/* --- calls --------------------------------------------------------------------------
- */
+/* --- calls -------------------------------------------------------------------- */
 
 static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {

@@ -154,8 +154,7 @@ void AVirtualMachineRawConfig_setDeviceTreeOverlay(AVirtualMachineRawConfig *con
 		close(fd);
 }
 
-/* --- any key ------------------------------------------------------------------------
- */
+/* --- any key ------------------------------------------------------------------ */
 
 static const struct config_key *find(AVirtualMachineRawConfig *config, const char *key,
 				     enum config_kind kind, void *ret_field,
@@ -252,8 +251,7 @@ int avf_config_set_file(AVirtualMachineRawConfig *config, const char *key, int f
 	return 0;
 }
 
-/* --- disks of partitions ------------------------------------------------------------
- */
+/* --- disks of partitions ------------------------------------------------------ */
 
 int avf_config_add_disk(AVirtualMachineRawConfig *config, bool writable,
 			struct avf_error *error)

@@ -67,8 +67,7 @@ void AVirtualizationService_destroy(AVirtualizationService *s)
 	free(s);
 }
 
-/* --- making VMs ---------------------------------------------------------------------
- */
+/* --- making VMs --------------------------------------------------------------- */
 
 /* A number that stands for nothing is told by its key; sd-bus knows none. */
 static int check_files(const struct vm_config *c, struct err *err)
@@ -137,8 +136,7 @@ int avf_service_open_vm(const AVirtualizationService *s, const char *vm,
 	return r < 0 ? r : vm_new(handle, -1, ret_vm, err);
 }
 
-/* --- the rest -----------------------------------------------------------------------
- */
+/* --- the rest ----------------------------------------------------------------- */
 
 int avf_service_allocate_instance_id(const AVirtualizationService *s, uint8_t id[64],
 				     struct avf_error *error)

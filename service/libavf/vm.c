@@ -34,8 +34,7 @@ struct AVirtualMachine {
 	uint32_t lost;
 };
 
-/* --- what comes ----------------------------------------------------------------------
- */
+/* --- what comes --------------------------------------------------------------- */
 
 /* Without memory an event is lost, as one is that nobody takes. */
 static void push(AVirtualMachine *vm, int32_t type, int32_t code, const char *message)
@@ -185,8 +184,7 @@ static int vm_wait(AVirtualMachine *vm, uint64_t deadline)
 	return r;
 }
 
-/* --- life ---------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------- */
 
 /* A first call has the manager set up what sends signals. */
 static int get_known(AVirtualMachine *vm, int64_t cid, struct err *err)
@@ -266,8 +264,7 @@ void avf_vm_close(AVirtualMachine *vm)
 	free(vm);
 }
 
-/* --- calls --------------------------------------------------------------------------
- */
+/* --- calls -------------------------------------------------------------------- */
 
 static int call(AVirtualMachine *vm, const char *member, struct avf_error *error)
 {
@@ -384,8 +381,7 @@ int avf_vm_dump(AVirtualMachine *vm, int fd, struct avf_error *error)
 	return channel_call(&vm->channel, "Dump", NULL, err_of(error), "h", fd);
 }
 
-/* --- waiting ------------------------------------------------------------------------
- */
+/* --- waiting ------------------------------------------------------------------ */
 
 int avf_vm_next_event(AVirtualMachine *vm, const struct timespec *timeout,
 		      struct avf_event *ret_event)

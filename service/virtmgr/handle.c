@@ -21,8 +21,7 @@ struct handle {
 	bool counts;
 };
 
-/* --- their life --------------------------------------------------------------------
- */
+/* --- their life --------------------------------------------------------------- */
 
 static void free_handle(struct handle *h)
 {
@@ -101,8 +100,7 @@ void handle_free_all(struct vm *v)
 		free_handle(v->handles);
 }
 
-/* --- what they are told ------------------------------------------------------------
- */
+/* --- what they are told ------------------------------------------------------- */
 
 void handle_answer(sd_bus_message *call, int r, const struct err *err)
 {
@@ -174,8 +172,7 @@ void handle_tell_payload(struct vm *v, enum payload_event event, int32_t code,
 			tell_payload(peer_bus(h->peer), event, code, text ?: "");
 }
 
-/* --- methods -----------------------------------------------------------------------
- */
+/* --- methods ------------------------------------------------------------------ */
 
 struct vm *handle_vm(struct handle *h)
 {

@@ -139,8 +139,7 @@ int vm_on_dump(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 	return ask(userdata, m, &request, on_done, ret_error);
 }
 
-/* --- vsock -------------------------------------------------------------------------
- */
+/* --- vsock -------------------------------------------------------------------- */
 
 static void on_connected(void *arg, int fd, const struct err *err)
 {

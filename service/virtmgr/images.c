@@ -22,8 +22,7 @@
 #define FD_NAME "/proc/self/fd/%d"
 #define FD_NAME_LEN 32
 
-/* --- what a file is ----------------------------------------------------------------
- */
+/* --- what a file is ----------------------------------------------------------- */
 
 static const char *kind(mode_t mode)
 {
@@ -105,8 +104,7 @@ static int find_size(int fd, bool writable, uint64_t *ret_size, struct err *err)
 	return 0;
 }
 
-/* --- composites --------------------------------------------------------------------
- */
+/* --- composites --------------------------------------------------------------- */
 
 /* A file in memory that cannot change any more; opened anew, for reading only. */
 static int sealed_file(const char *name, const void *bytes, size_t len, struct err *err)

@@ -101,8 +101,7 @@ int launch_arg(struct launch *l, const char *fmt, ...)
 	return 0;
 }
 
-/* --- in the child ------------------------------------------------------------------
- */
+/* --- in the child ------------------------------------------------------------- */
 
 struct child {
 	const struct launch *launch;
@@ -180,8 +179,7 @@ static _Noreturn void run_child(struct child *c)
 	_exit(write(c->error_fd, &code, sizeof(code)) < 0);
 }
 
-/* --- starting it --------------------------------------------------------------------
- */
+/* --- starting it -------------------------------------------------------------- */
 
 /*
  * As fork(). A process that is born in its cgroup costs nothing, where moving it there

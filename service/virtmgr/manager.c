@@ -45,8 +45,7 @@ struct manager {
 	bool ending;
 };
 
-/* --- life --------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------- */
 
 static void end_if_unused(struct manager *m)
 {
@@ -138,8 +137,7 @@ void manager_end(struct manager *m)
 	end_if_unused(m);
 }
 
-/* --- clients -----------------------------------------------------------------------
- */
+/* --- clients ------------------------------------------------------------------ */
 
 static void on_gone(struct peer *peer, void *userdata)
 {
@@ -233,8 +231,7 @@ static int check_room(int fd, size_t n, struct err *err)
 		       n, (unsigned long long)l.rlim_cur);
 }
 
-/* --- methods -----------------------------------------------------------------------
- */
+/* --- methods ------------------------------------------------------------------ */
 
 static int keep_file(struct client *c, int fd, struct err *err)
 {

@@ -67,8 +67,7 @@ static int on_pid(sd_event_source *source, int fd, uint32_t events, void *arg)
 	return maybe_ended(p);
 }
 
-/* --- stderr ------------------------------------------------------------------------
- */
+/* --- stderr ------------------------------------------------------------------- */
 
 static void end_line(struct process *p)
 {
@@ -109,8 +108,7 @@ static int on_stderr(sd_event_source *source, int fd, uint32_t events, void *arg
 	return maybe_ended(p);
 }
 
-/* --- the status object -------------------------------------------------------------
- */
+/* --- the status object -------------------------------------------------------- */
 
 static void take_object(struct process *p, const char *text, size_t len)
 {
@@ -143,8 +141,7 @@ static int on_status(sd_event_source *source, int fd, uint32_t events, void *arg
 	return maybe_ended(p);
 }
 
-/* --- life --------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------- */
 
 /* A pipe of which the child has the end @ret_theirs. */
 static int open_pipe(int *ret_ours, int *ret_theirs)

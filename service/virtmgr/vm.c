@@ -18,8 +18,7 @@
 
 #define DEFAULT_MEMORY_MIB 256
 
-/* --- states ------------------------------------------------------------------------
- */
+/* --- states ------------------------------------------------------------------- */
 
 static void set_state(struct vm *v, enum vm_state state)
 {
@@ -48,8 +47,7 @@ static void on_payload(void *arg, enum payload_event event, int32_t code,
 	handle_tell_payload(v, event, code, message);
 }
 
-/* --- making it ---------------------------------------------------------------------
- */
+/* --- making it ---------------------------------------------------------------- */
 
 static const struct vsock_ops vsock_ops = { .payload = on_payload };
 
@@ -183,8 +181,7 @@ void vm_release(struct vm *v)
 	host->gone(host);
 }
 
-/* --- death -------------------------------------------------------------------------
- */
+/* --- death -------------------------------------------------------------------- */
 
 /* Whether the guest never ran. */
 static bool is_failed_start(int reason)
@@ -231,8 +228,7 @@ static void on_ended(void *arg, struct death_signs *signs)
 
 static const struct process_ops process_ops = { .line = on_line, .ended = on_ended };
 
-/* --- starting and stopping it ------------------------------------------------------
- */
+/* --- starting and stopping it ------------------------------------------------- */
 
 static void on_running(void *arg, int r, json_t *reply, const struct err *err)
 {

@@ -11,8 +11,7 @@
 #include "service/vm/command.h"
 #include "service/vm/connect.h"
 
-/* --- those without arguments ---------------------------------------------------------
- */
+/* --- those without arguments -------------------------------------------------- */
 
 static int call(const char *member, const char *vm, struct err *err)
 {

@@ -96,8 +96,7 @@ static int bad_kind(struct reader *rd, const struct place *at, const char *key,
 	return fault(rd, at, key, "must be %s, not %s", want, kind_of(v));
 }
 
-/* --- values ------------------------------------------------------------------------
- */
+/* --- values ------------------------------------------------------------------- */
 
 static int read_string(struct reader *rd, const struct place *at,
 		       const struct config_key *k, const json_t *v, char **field)
@@ -210,8 +209,7 @@ static bool is_nothing(json_t *v)
 	return true;
 }
 
-/* --- objects ------------------------------------------------------------------------
- */
+/* --- objects ------------------------------------------------------------------ */
 
 static void read_object(struct reader *rd, const struct place *at);
 
@@ -335,8 +333,7 @@ static void read_object(struct reader *rd, const struct place *at)
 			fault(rd, at, k->key, "is missing");
 }
 
-/* --- the whole ----------------------------------------------------------------------
- */
+/* --- the whole ---------------------------------------------------------------- */
 
 /* Unless it follows from a fault that was told: one of this key, or of one within it.
  */

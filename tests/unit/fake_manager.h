@@ -116,8 +116,7 @@ static void fake_die(struct fake *f, int reason)
 	fake_tell(f, "Died", "isa{sv}", reason, name ? name : "", FAKE_DETAILS);
 }
 
-/* --- the manager's methods ---------------------------------------------------------
- */
+/* --- the manager's methods ---------------------------------------------------- */
 
 static int fake_create_vm(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
@@ -217,8 +216,7 @@ static const sd_bus_vtable fake_manager_vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 
-/* --- the VM's ----------------------------------------------------------------------
- */
+/* --- the VM's ----------------------------------------------------------------- */
 
 static int fake_illegal(sd_bus_error *ret_error)
 {
@@ -343,8 +341,7 @@ static const sd_bus_vtable fake_vm_vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 
-/* --- the process that it would be ---------------------------------------------------
- */
+/* --- the process that it would be --------------------------------------------- */
 
 static void fake_gone(struct peer *peer, void *userdata)
 {

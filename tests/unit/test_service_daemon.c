@@ -451,8 +451,7 @@ static void test_a_service_that_is_stopped_leaves_leases_to_vms(void **state)
 	close(lease[1]);
 }
 
-/* --- control groups ----------------------------------------------------------------
- */
+/* --- control groups ----------------------------------------------------------- */
 
 static const char *cgroup_root(void)
 {

@@ -87,8 +87,7 @@ static int read_disk(char **args, int n)
 	return result;
 }
 
-/* --- disks to be -------------------------------------------------------------------
- */
+/* --- disks to be -------------------------------------------------------------- */
 
 /* @len bytes, all @c. */
 static int file_of(char c, size_t len)
@@ -333,8 +332,7 @@ static void a_sparse_partition_has_its_expanded_size(void **state)
 	vm_config_free(&c);
 }
 
-/* --- refusals ----------------------------------------------------------------------
- */
+/* --- refusals ----------------------------------------------------------------- */
 
 /* Frees @c. */
 static void assert_refused(struct vm_config *c, const char *sentence)

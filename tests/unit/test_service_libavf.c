@@ -85,8 +85,7 @@ static AVirtualMachine *new_vm(struct world *w, const char *params)
 	return vm;
 }
 
-/* --- configuration ------------------------------------------------------------------
- */
+/* --- configuration ------------------------------------------------------------ */
 
 static void test_setters_take_descriptors_whatever_they_return(void **state)
 {
@@ -304,8 +303,7 @@ static void test_swiotlb_is_of_protected_vms_only(void **state)
 	close_world(&w);
 }
 
-/* --- life ---------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------- */
 
 static void test_a_manager_that_cannot_be_started_is_told(void **state)
 {
@@ -464,8 +462,7 @@ static void test_a_manager_that_dies_takes_the_vm_along(void **state)
 	close_world(&w);
 }
 
-/* --- events -------------------------------------------------------------------------
- */
+/* --- events ------------------------------------------------------------------- */
 
 static void test_events_come_in_order_and_end_with_the_death(void **state)
 {
@@ -550,8 +547,7 @@ static void test_a_long_message_is_cut_between_characters(void **state)
 	close_world(&w);
 }
 
-/* --- handles ------------------------------------------------------------------------
- */
+/* --- handles ------------------------------------------------------------------ */
 
 /* Until the fake manager has seen the end of all but @n. */
 static void wait_for_handles(struct fake *f, int n)

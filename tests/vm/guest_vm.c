@@ -43,8 +43,7 @@ int guest_create_handle(struct client *client, const char *guest, const char *pa
 	return r;
 }
 
-/* --- what it tells ------------------------------------------------------------------
- */
+/* --- what it tells ------------------------------------------------------------ */
 
 static void read_details(sd_bus_message *m, struct guest *g)
 {

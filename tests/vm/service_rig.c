@@ -57,8 +57,7 @@ void rig_sleep_ms(double ms)
 	nanosleep(&t, NULL);
 }
 
-/* --- processes ---------------------------------------------------------------------
- */
+/* --- processes ---------------------------------------------------------------- */
 
 static int read_process(pid_t pid, struct rig_process *p)
 {
@@ -153,8 +152,7 @@ size_t rig_fds(pid_t pid)
 	return n;
 }
 
-/* --- what is left -------------------------------------------------------------------
- */
+/* --- what is left ------------------------------------------------------------- */
 
 size_t rig_leases(void)
 {
@@ -318,8 +316,7 @@ int rig_clean(void **state)
 	return -1;
 }
 
-/* --- the surroundings ----------------------------------------------------------------
- */
+/* --- the surroundings --------------------------------------------------------- */
 
 static void set_program(const char *variable, const char *name)
 {

@@ -102,8 +102,7 @@ static enum AVirtualMachineStopReason reason_of(AVirtualMachine *vm)
 	return reason;
 }
 
-/* --- tests --------------------------------------------------------------------------
- */
+/* --- tests -------------------------------------------------------------------- */
 
 static void test_androids_functions_alone_run_a_vm(void **state)
 {
@@ -289,8 +288,7 @@ static void test_a_disk_of_partitions_is_made(void **state)
 	AVirtualizationService_destroy(service);
 }
 
-/* --- threads ------------------------------------------------------------------------
- */
+/* --- threads ------------------------------------------------------------------ */
 
 static atomic_int lives;
 

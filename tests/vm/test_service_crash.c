@@ -36,8 +36,7 @@ static const char *const stage_names[] = { "not started", "starting", "running",
 					   "stopping" };
 static double slowest[N_VICTIMS];
 
-/* --- the client ----------------------------------------------------------------------
- */
+/* --- the client --------------------------------------------------------------- */
 
 static void tell(int fd, char what)
 {
@@ -143,8 +142,7 @@ static void end_client(struct run *run, bool killed)
 	close(run->fd);
 }
 
-/* --- the victim ----------------------------------------------------------------------
- */
+/* --- the victim --------------------------------------------------------------- */
 
 /* vmm is a supervisor, a child of the manager's, and the VM's own process, its child.
  */

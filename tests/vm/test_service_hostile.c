@@ -21,8 +21,7 @@
 #include "tests/vm/guest_vm.h"
 #include "tests/vm/service_rig.h"
 
-/* --- a manager for many -------------------------------------------------------------
- */
+/* --- a manager for many ------------------------------------------------------- */
 
 static char path[108];
 static pid_t manager;

@@ -65,8 +65,7 @@ static void assert_fails(int code, const char *sentence, sd_bus *bus, const char
 #define assert_vm_fails(g, code, sentence, member) \
 	assert_fails(code, sentence, (g)->bus, VM_PATH, VM_INTERFACE, member, "", 0)
 
-/* --- life and death ----------------------------------------------------------------
- */
+/* --- life and death ----------------------------------------------------------- */
 
 static void test_each_way_to_end_has_its_reason(void **state)
 {
@@ -197,8 +196,7 @@ static void test_stop_returns_when_nothing_is_left(void **state)
 	client_free(c);
 }
 
-/* --- what it can be asked ----------------------------------------------------------
- */
+/* --- what it can be asked ----------------------------------------------------- */
 
 static uint64_t balloon(struct guest *g)
 {
@@ -326,8 +324,7 @@ static void test_another_clients_handle_does_not_keep_the_vm(void **state)
 	client_free(c);
 }
 
-/* --- configurations ----------------------------------------------------------------
- */
+/* --- configurations ----------------------------------------------------------- */
 
 static void assert_config(struct client *c, struct vm_config *config, int code,
 			  const char *sentence)
@@ -453,8 +450,7 @@ static void test_only_files_can_be_passed_ahead(void **state)
 	client_free(c);
 }
 
-/* --- the program -------------------------------------------------------------------
- */
+/* --- the program -------------------------------------------------------------- */
 
 /* Listening at @path. */
 static pid_t listener(const char *path)

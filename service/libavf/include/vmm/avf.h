@@ -26,8 +26,7 @@ struct avf_error {
 	char message[512]; /* one line, UTF-8 as far as the names in it are */
 };
 
-/* --- configuration ------------------------------------------------------------------
- */
+/* --- configuration ------------------------------------------------------------ */
 
 /* A key of vm(1)'s configuration file, each with the function of its type. -ENOENT:
  * there is no such key of that type. */
@@ -52,8 +51,7 @@ int avf_config_add_partition(AVirtualMachineRawConfig *config, int disk,
 			     const char *label, const char *guid, int fd, bool writable,
 			     struct avf_error *error);
 
-/* --- service ------------------------------------------------------------------------
- */
+/* --- service ------------------------------------------------------------------ */
 
 /* AVirtualizationService_create(). @program: the manager, NULL for the installed one.
  */
