@@ -22,6 +22,8 @@
 struct cgroup {
 	int dir_fd, parent_fd;
 	char *path, *name; /* name: the last part of path */
+	cgroup_announce_fn *announce;
+	void *arg;
 };
 
 /* Where cgroup v2 is: all there is, or beside the hierarchies of v1. */
@@ -100,6 +102,7 @@ static int make(struct cgroup *c, const char *parent, uint64_t memory,
 		c->path = NULL;
 		return err_sys(err, -ENOMEM, "%s", parent);
 	}
+	c->announce(c->arg, c->path);
 	c->parent_fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->parent_fd < 0 || mkdirat(c->parent_fd, c->name, 0755) < 0)
 		return err_sys(err, -errno, "%s", c->path);
@@ -127,7 +130,8 @@ static void forget(struct cgroup *c)
 }
 
 int cgroup_new(uint32_t cid, uint64_t memory, uint64_t cpu_percent,
-	       struct cgroup **ret_cgroup, struct err *err)
+	       cgroup_announce_fn *announce, void *arg, struct cgroup **ret_cgroup,
+	       struct err *err)
 {
 	AUTO_FREE char *own = NULL;
 	struct cgroup *c;
@@ -142,6 +146,8 @@ int cgroup_new(uint32_t cid, uint64_t memory, uint64_t cpu_percent,
 		return err_sys(err, -ENOMEM, "a cgroup");
 	}
 	c->dir_fd = c->parent_fd = -1;
+	c->announce = announce;
+	c->arg = arg;
 	r = make(c, own, memory, cpu_percent, err);
 	slash = strrchr(own, '/');
 	if (r < 0 && slash > own + strlen(mount_point()) - 1) {

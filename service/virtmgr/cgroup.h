@@ -11,13 +11,18 @@
 
 struct cgroup;
 
+/* Told of a path where there is about to be one. */
+typedef void cgroup_announce_fn(void *arg, const char *path);
+
 /*
  * Make one called vmm-CID-PID. @memory: bytes at most; @cpu_percent: of one CPU; 0: no
- * limit. -errno with a sentence why there is none, or why it could not have its limits;
- * then there is none, either.
+ * limit. @announce is called before each attempt, so that at no moment there is one
+ * that nobody else knows of. -errno with a sentence why there is none, or why it could
+ * not have its limits; then there is none, either.
  */
 int cgroup_new(uint32_t cid, uint64_t memory, uint64_t cpu_percent,
-	       struct cgroup **ret_cgroup, struct err *err);
+	       cgroup_announce_fn *announce, void *arg, struct cgroup **ret_cgroup,
+	       struct err *err);
 
 /* Takes NULL. Remove it; its processes have ended. */
 void cgroup_free(struct cgroup *c);

@@ -285,23 +285,29 @@ static int add_connections(struct vm *v, struct err *err)
 	return r == 0 ? add_control(v, err) : r;
 }
 
+/* The service removes it, should this process be killed. */
+static void announce_cgroup(void *arg, const char *path)
+{
+	const struct vm *v = arg;
+
+	global_update_context(v->host->global, v->cid, VM_STARTING, path);
+}
+
 /* A host that does not let this user have one is nothing that the VM can help. */
 static void enter_cgroup(struct vm *v)
 {
 	bool limited = v->memory_max || v->cpu_percent;
 	struct err err;
 
-	if (cgroup_new(v->cid, v->memory_max, v->cpu_percent, &v->cgroup, &err) < 0) {
+	if (cgroup_new(v->cid, v->memory_max, v->cpu_percent, announce_cgroup, v,
+		       &v->cgroup, &err) < 0) {
 		log_msg(limited ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "vm",
 			"%u: has no cgroup%s: %s", v->cid,
 			limited ? ", and so none of its limits" : "", err.msg);
 		/* One to be removed with, at least. */
 		if (limited)
-			cgroup_new(v->cid, 0, 0, &v->cgroup, NULL);
+			cgroup_new(v->cid, 0, 0, announce_cgroup, v, &v->cgroup, NULL);
 	}
-	if (v->cgroup)
-		global_update_context(v->host->global, v->cid, VM_STARTING,
-				      cgroup_path(v->cgroup));
 }
 
 static int start(struct vm *v, struct err *err)

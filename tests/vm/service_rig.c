@@ -212,7 +212,7 @@ void rig_service_was_killed(bool was)
 
 /* Folders of VMs in this process' own cgroup, or beside it; where there is cgroup v2.
  */
-size_t rig_cgroups(void)
+size_t rig_cgroups(bool remove_empty)
 {
 	char line[512], path[600];
 	FILE *f = fopen("/proc/self/cgroup", "re");
@@ -230,7 +230,9 @@ size_t rig_cgroups(void)
 				 place);
 			dir = opendir(path);
 			while (dir && (e = readdir(dir)))
-				n += strncmp(e->d_name, "vmm-", 4) == 0;
+				n += strncmp(e->d_name, "vmm-", 4) == 0 &&
+				     !(remove_empty && unlinkat(dirfd(dir), e->d_name,
+								AT_REMOVEDIR) == 0);
 			if (dir)
 				closedir(dir);
 			/* Above the root there is none. */
@@ -246,7 +248,7 @@ size_t rig_cgroups(void)
 static bool anything_left(bool tell)
 {
 	struct rig_process list[16];
-	size_t n, fds, cgroups = cgroups_matter ? rig_cgroups() : 0;
+	size_t n, fds, cgroups = cgroups_matter ? rig_cgroups(false) : 0;
 
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;

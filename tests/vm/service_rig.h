@@ -72,7 +72,7 @@ size_t rig_leases(void);
 
 /* Cgroups of VMs. With $CGROUPS the guests have limits, and so cgroups, of which none
  * may be left either. */
-size_t rig_cgroups(void);
+size_t rig_cgroups(bool remove_empty);
 
 size_t rig_fds(pid_t pid); /* how many descriptors it has */
 
