@@ -255,9 +255,8 @@ test-lab: all guests $(LAB_IMAGES) $(LAB_PROGRAMS) $(BUILD)/tests/unit/test_bloc
 	@tests/setup test
 	@tests/run lab
 # More of the same, of the tests that know SOAK.
-soak: all guests $(LAB_IMAGES) $(LAB_PROGRAMS) $(VM_TESTS)
+soak: all guests $(LAB_IMAGES) $(LAB_PROGRAMS)
 	@tests/setup test
-	@SOAK=1 tests/run vm test_service_many
 	@SOAK=1 tests/run lab 'test_vsock*'
 
 $(BUILD)/bench/launch: $(call obj,$(wildcard tests/bench/launch/*.c))
