@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/unix.h"
 #include "dbus/manager.h"
 #include "dbus/manager_vtable.h"
 #include "service/common/bus_error.h"
@@ -178,27 +179,14 @@ int manager_add_client(struct manager *m, int fd, struct err *err)
 	return 0;
 }
 
-/* Who waits would wake us for ever: take it, for which a descriptor is kept. */
-static void turn_away(struct manager *m)
-{
-	int fd;
-
-	cleanup_close(&m->spare_fd);
-	fd = accept4(m->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	cleanup_close(&fd);
-	m->spare_fd = eventfd(0, EFD_CLOEXEC);
-}
-
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct manager *m = arg;
 	struct err err = { "" };
-	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int client = unix_accept(fd, &m->spare_fd);
 
 	(void)source;
 	(void)events;
-	if (client < 0 && (errno == EMFILE || errno == ENFILE))
-		turn_away(m);
 	if (client >= 0 && manager_add_client(m, client, &err) < 0)
 		log_debug("manager", "%s", err.msg);
 	return 0;
