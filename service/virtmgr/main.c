@@ -213,6 +213,9 @@ static int run(struct options *o, struct err *err)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
+	/* A client's terminal may be another job's: its use fails, and stops nobody. */
+	signal(SIGTTIN, SIG_IGN);
+	signal(SIGTTOU, SIG_IGN);
 	raise_limit();
 	r = sd_event_new(&event);
 	if (r < 0)
