@@ -315,7 +315,7 @@ commanded() {
 	does 0 '' suspend test && sleep 0.3 && before=$(wc -c <"$dir/console") && sleep 0.5 || return
 	[ "$(wc -c <"$dir/console")" = "$before" ] || { echo 'it goes on' && return 1; }
 	does 0 '' resume test && does 0 '' balloon test 1M && does 0 '^0$' balloon test &&
-		does 0 '' dump test "$dir/core" && [ "$(head -c 4 "$dir/core")" = $'\177ELF' ] &&
+		does 35 '^vm: dump /dev/full: ' dump test /dev/full && does 0 '' dump test "$dir/core" && [ "$(head -c 4 "$dir/core")" = $'\177ELF' ] &&
 		private "$dir/core" || return
 	local turns=200
 	until [ "$(wc -c <"$dir/console")" -gt "$before" ]; do
