@@ -100,7 +100,8 @@ FLAGS_NOW := $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(FLAGS_NOW)' | cmp -s - $@ || printf '%s\n' '$(FLAGS_NOW)' >$@
-FORCE:
+# Phony: after .SECONDARY, a file that is not there makes nothing out of date.
+.PHONY: FORCE
 
 # The tools that a first build needs; a few milliseconds when they are there.
 $(BUILD)/setup: tests/setup

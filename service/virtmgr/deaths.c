@@ -157,7 +157,9 @@ static json_t *make_details(const struct death_signs *s)
 	if (s->wait_code == CLD_EXITED)
 		json_object_set_new(details, "exit_status",
 				    json_integer(s->wait_status));
-	json_object_set_new(details, "requested_by", json_string("host"));
+	/* Nobody asked for a signal that is not the manager's: the OOM killer's. */
+	if (s->wait_code == CLD_EXITED || s->killed_for >= 0)
+		json_object_set_new(details, "requested_by", json_string("host"));
 	return details;
 }
 

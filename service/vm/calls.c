@@ -101,7 +101,10 @@ static int dump(const struct command *c, const void *opts, char **args, struct e
 	if (r < 0)
 		return r;
 	fd = file_open_private(c->name, args[1], err);
-	return fd < 0 ? fd : connect_call(bus, "Dump", NULL, err, "h", fd);
+	if (fd < 0)
+		return fd;
+	r = connect_call(bus, "Dump", NULL, err, "h", fd);
+	return r < 0 ? err_prefix(err, r, "%s %s", c->name, args[1]) : r;
 }
 
 const struct command command_dump = {

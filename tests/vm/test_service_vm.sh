@@ -129,6 +129,10 @@ not_a_kernel() {
 }
 no_protection() { configure x && does 1 '^vm: protected: ' run -p "$config"; }
 killed_by() { configure end=halt && start && kill -"$1" "$pid" && over 0 '^VM ended: killed'; }
+vmm_killed() {
+	configure end=halt && start && does 0 '' info --json test && kill -9 "$(jq .pid "$dir/out")" &&
+		over 33 '^VM ended: killed: vmm was killed by SIGKILL'
+}
 stopped_by_another() {
 	configure end=halt && start && does 0 '' stop test && over 0 '^VM ended: killed' &&
 		[ -z "$(vms '.[]')" ]
@@ -311,7 +315,7 @@ commanded() {
 	does 0 '' suspend test && sleep 0.3 && before=$(wc -c <"$dir/console") && sleep 0.5 || return
 	[ "$(wc -c <"$dir/console")" = "$before" ] || { echo 'it goes on' && return 1; }
 	does 0 '' resume test && does 0 '' balloon test 1M && does 0 '^0$' balloon test &&
-		does 0 '' dump test "$dir/core" && [ "$(head -c 4 "$dir/core")" = $'\177ELF' ] &&
+		does 35 '^vm: dump /dev/full: ' dump test /dev/full && does 0 '' dump test "$dir/core" && [ "$(head -c 4 "$dir/core")" = $'\177ELF' ] &&
 		private "$dir/core" || return
 	local turns=200
 	until [ "$(wc -c <"$dir/console")" -gt "$before" ]; do
@@ -411,6 +415,7 @@ check 'what is no kernel is 1' not_a_kernel
 check 'no host protects guests' no_protection
 check 'SIGTERM stops it' killed_by TERM
 check 'SIGINT stops it' killed_by INT
+check 'a signal of somebody else to vmm is a crash' vmm_killed
 check 'vm stop stops it' stopped_by_another
 check 'a manager that dies is told of' manager_dies
 check 'with vm run the manager ends' run_dies
