@@ -37,7 +37,10 @@ int tap_open(const char *name, struct err *err)
 
 	if (fd < 0)
 		return fd;
-	strncpy(ifr.ifr_name, name, sizeof(ifr.ifr_name) - 1);
+	if (!*name || strlen(name) >= sizeof(ifr.ifr_name))
+		return err_set(err, -EINVAL, "tap %s: a name has 1 to %zu bytes", name,
+			       sizeof(ifr.ifr_name) - 1);
+	strcpy(ifr.ifr_name, name);
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
 		r = -errno;
 		if (r == -EPERM)

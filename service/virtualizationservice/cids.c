@@ -139,7 +139,7 @@ static int lock_folder(struct cids *c, struct err *err)
 	int r = flock(c->dir_fd, LOCK_EX | LOCK_NB);
 
 	if (r < 0 && errno == EWOULDBLOCK) {
-		log_info(TAG, "%s: waiting for another service to end", c->path);
+		log_debug(TAG, "%s: waiting for another service to end", c->path);
 		do
 			r = flock(c->dir_fd, LOCK_EX);
 		while (r < 0 && errno == EINTR);

@@ -93,6 +93,15 @@ static void raise_file_limit(void)
 	}
 }
 
+/* What could not be written is a failure, though all else went well. */
+static int finish(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fprintf(stderr, "vm: stdout: %s\n", strerror(errno));
+	return status == STATUS_OK ? STATUS_ERROR : status;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
@@ -105,14 +114,14 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(commands[i]->name, name) == 0)
-			return run_command(commands[i], argv + 2);
+			return finish(run_command(commands[i], argv + 2));
 	if (argc == 2 && (!strcmp(name, "--help") || !strcmp(name, "-h"))) {
 		usage(stdout);
-		return STATUS_OK;
+		return finish(STATUS_OK);
 	}
 	if (argc == 2 && !strcmp(name, "--version")) {
 		puts("vm " VMM_VERSION);
-		return STATUS_OK;
+		return finish(STATUS_OK);
 	}
 	if (*name)
 		fprintf(stderr, "vm: %s: unknown command\n", name);

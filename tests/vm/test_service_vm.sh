@@ -106,6 +106,7 @@ arguments() {
 		does 35 '--frob: unknown option' run --frob x && does 35 '-z: unknown option' run -z x &&
 		does 35 '--mem: needs a value' run "$config" --mem && does 35 'mem' run -m 0 "$config" &&
 		does 35 '--network-supported: needs --tap' run -nb "$config" &&
+		does 35 'tap a-name-of-16-byte: a name has 1 to 15' run -n --tap a-name-of-16-byte "$config" &&
 		does 35 '--name: must be UTF-8' run --name $'\xff' "$config" &&
 		does 35 'name: must have 1 to 100' run --name "$(printf %0200d 1)" "$config" &&
 		does 35 '--json: needs --console' run --json "$config" &&
@@ -115,6 +116,12 @@ arguments() {
 		does 35 'a size such as 64M, not 5X' create-partition "$dir/p" 5X &&
 		does 35 'must be LABEL:FILE' create-disk "$dir/d" x &&
 		does 0 '^Usage: vm suspend NAME.CID' suspend --help
+}
+
+unwritten() {
+	local got=0
+	"$vm" --help 2>"$dir/err" >/dev/full || got=$?
+	[ $got = 1 ] && says '^vm: stdout: No space left' "$dir/err"
 }
 
 # --- ends, and their statuses ------------------------------------------------------------
@@ -411,6 +418,7 @@ check 'a panic is 34' ends 34 panic 'event=1 end=cf9'
 check 'the watchdog is 36' watchdog_ends
 check 'the time limit is 37' ends 37 timeout end=halt '"timeout_s": 1'
 check 'a payload that does not start in time is 37' ends 37 hangup end=halt '"start_timeout_s": 1'
+check 'output that is lost is an error' unwritten
 check 'what is no kernel is 1' not_a_kernel
 check 'no host protects guests' no_protection
 check 'SIGTERM stops it' killed_by TERM
