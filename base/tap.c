@@ -40,7 +40,7 @@ int tap_open(const char *name, struct err *err)
 	if (!*name || strlen(name) >= sizeof(ifr.ifr_name))
 		return err_set(err, -EINVAL, "tap %s: a name has 1 to %zu bytes", name,
 			       sizeof(ifr.ifr_name) - 1);
-	strcpy(ifr.ifr_name, name);
+	memcpy(ifr.ifr_name, name, strlen(name));
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
 		r = -errno;
 		if (r == -EPERM)
