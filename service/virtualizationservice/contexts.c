@@ -13,6 +13,7 @@
 #include "service/virtualizationservice/service.h"
 
 #define NAME_MAX_LEN 255
+#define MAX_UNREAD 64 /* of a user's, for a list to be added */
 #define MIB UINT64_C(1048576)
 #define MEMORY_MAX (1ULL << 46) /* of a VM, so that no sum overflows */
 
@@ -328,15 +329,35 @@ static int append_vm(sd_bus_message *m, const struct context *vm)
 				     "t", vm->memory, "cpus", "u", vm->cpus);
 }
 
+/* How many answers the connections of @user have not taken. */
+static uint64_t unread(const struct user *user, const struct service *s)
+{
+	const struct conn *conn;
+	uint64_t sum = 0, n;
+
+	LIST_FOREACH(conn, &s->conns, entry)
+	if (conn->user == user && peer_bus(conn->peer) &&
+	    sd_bus_get_n_queued_write(peer_bus(conn->peer), &n) >= 0)
+		sum += n;
+	return sum;
+}
+
 int global_on_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
 	struct conn *conn = userdata, *manager;
+	struct err err = { "" };
 	struct context *vm;
 	int r = conn_check(conn, ret_error);
 
 	if (r < 0)
 		return r;
+	/* Others' answers are short, but this one may be of a thousand VMs. */
+	if (unread(conn->user, conn->service) >= MAX_UNREAD) {
+		err_set(&err, -EDQUOT, "user %u: has not read %d answers",
+			conn->user->uid, MAX_UNREAD);
+		return bus_error_set(ret_error, -EDQUOT, &err);
+	}
 	r = sd_bus_message_new_method_return(m, &reply);
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
