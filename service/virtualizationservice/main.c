@@ -27,9 +27,13 @@
 #define MIB (1024UL * 1024)
 /* A peer makes us keep messages of up to 128 MiB; that is never to be all memory. */
 #define DATA_MAX (512 * MIB)
-/* For all that is small, taken beforehand, so that no peer's large messages leave none
- * for the others. */
-#define DATA_RESERVED (32 * MIB)
+/*
+ * For all that is not larger than SMALL, taken beforehand, so that no peer's large
+ * messages leave none for the others, or for sd-bus, which aborts where it lacks a
+ * little: what begun messages of that size take on all connections of a user.
+ */
+#define SMALL (128 * 1024)
+#define RESERVED 768 /* of them */
 
 struct options {
 	char *config, *socket, *private, *cids, *log_level;
@@ -167,6 +171,28 @@ static int open_to_callers(const struct unix_name *name, bool private, struct er
 
 /* --- the process ------------------------------------------------------------- */
 
+#ifndef SANITIZED
+/* The heap serves what it has room for, however large that is: so it gets room in
+ * pieces, with something between them that is never freed. */
+static void reserve(void)
+{
+	static void *pieces[RESERVED];
+	void *volatile between; /* or the compiler would see no use in it */
+
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
+	mallopt(M_MMAP_MAX, 0);
+	for (size_t i = 0; i < RESERVED; i++) {
+		pieces[i] = malloc(SMALL);
+		between = malloc(1);
+	}
+	(void)between;
+	for (size_t i = 0; i < RESERVED; i++)
+		free(pieces[i]);
+	mallopt(M_MMAP_MAX, INT_MAX);
+	mallopt(M_MMAP_THRESHOLD, SMALL);
+}
+#endif
+
 static void bound_resources(void)
 {
 	struct rlimit limit;
@@ -178,14 +204,11 @@ static void bound_resources(void)
 #ifndef SANITIZED
 	/* Beyond it, messages do not get the memory, and their senders are
 	 * disconnected. */
-	mallopt(M_TOP_PAD, DATA_RESERVED);
-	mallopt(M_TRIM_THRESHOLD, INT_MAX);
-	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	reserve();
 	if (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur > DATA_MAX) {
 		limit.rlim_cur = DATA_MAX;
 		(void)setrlimit(RLIMIT_DATA, &limit);
 	}
-	free(malloc(1));
 #endif
 }
 

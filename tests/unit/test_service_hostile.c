@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 #include <sys/uio.h>
 
+#include "base/bytes.h"
 #include "daemon_rig.h"
 
 #define MIB (1024UL * 1024)
@@ -157,6 +158,32 @@ static void test_messages_that_announce_much_take_no_memory_from_others(void **s
 	}
 	for (int i = 0; i < 16; i++)
 		close(fds[i]);
+	still_serves(rig);
+}
+
+/* Each takes what is left by larger ones; sd-bus aborts without memory for itself. */
+static void test_messages_of_all_sizes_take_no_memory_from_others(void **state)
+{
+	static const struct {
+		uint32_t size;
+		int n;
+	} steps[] = {
+		{ LARGE, 4 },	  { 64 << 20, 1 },  { 32 << 20, 2 },
+		{ 16 << 20, 1 },  { 8 << 20, 1 },   { 4 << 20, 1 },
+		{ 2 << 20, 1 },	  { 1 << 20, 2 },   { 100 << 10, 330 },
+		{ 48 << 10, 30 }, { 24 << 10, 20 }, { 12 << 10, 20 },
+		{ 6 << 10, 20 },  { 3 << 10, 20 },  { 1 << 10, 20 },
+		{ 300, 15 },
+	};
+	struct daemon_rig *rig = rig_of(state);
+	int fds[512], n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+		for (int j = 0; j < steps[i].n; j++)
+			fds[n++] = announce(rig, steps[i].size, 0);
+	still_serves(rig);
+	while (n > 0)
+		close(fds[--n]);
 	still_serves(rig);
 }
 
@@ -341,6 +368,7 @@ int main(void)
 		TEST(test_a_thousand_connections_of_a_stranger_are_bounded),
 		TEST(test_without_descriptors_callers_are_turned_away),
 		TEST(test_messages_that_announce_much_take_no_memory_from_others),
+		TEST(test_messages_of_all_sizes_take_no_memory_from_others),
 		TEST(test_messages_that_bring_much_take_no_memory_from_others),
 		TEST(test_a_huge_array_is_refused),
 		TEST(test_who_does_not_read_is_sent_away),
