@@ -4,12 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Names that others chose must not break the line or talk to the terminal. */
-static void defuse(char *s)
+/*
+ * Names that others chose must not break the line or talk to the terminal, of which the
+ * controls of U+0080 to U+009F are one byte more than those of ASCII.
+ */
+static void defuse(char *text)
 {
-	for (; *s; s++)
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
+	for (unsigned char *s = (unsigned char *)text; *s; s++) {
+		if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0)
+			s[0] = s[1] = '?';
+		if (*s < ' ' || *s == 0x7f)
 			*s = '?';
+	}
 }
 
 static size_t append(struct err *err, size_t at, const char *fmt, va_list ap)

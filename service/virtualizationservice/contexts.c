@@ -88,8 +88,8 @@ static int read_told(sd_bus_message *m, struct told *told, struct err *err)
 		return err_set(err, -EINVAL, "name: is longer than %d bytes",
 			       NAME_MAX_LEN);
 	/* Others see it, on their terminals. */
-	for (const char *c = told->name; *c; c++)
-		if (iscntrl((unsigned char)*c))
+	for (const unsigned char *c = (const unsigned char *)told->name; *c; c++)
+		if (iscntrl(*c) || (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0))
 			return err_set(err, -EINVAL, "name: has control characters");
 	return 0;
 }
