@@ -11,9 +11,9 @@ starts() {
 	printf '%s\r' "$2" >"$dir/in"
 	boot "$1" -m 256 -c "$3" --firmware-compat --bios /usr/share/seabios/bios-256k.bin \
 		--block "$disk,ro=true" --serial "type=stdout,input=$dir/in" || return
-	# Firmware moves the cursor wherever it likes to.
-	sed -i 's/\x1b\[[0-9;?]*[A-Za-z]//g' "$dir/out"
-	said 'from the boot loader'
+	# From userspace; what the boot loader says itself has firmware's cursor moves in it,
+	# and may be overwritten.
+	said 'BOOT_IMAGE=vmlinuz initrd=initrd'
 }
 # interrupts PATTERN: a line of /proc/interrupts, whose first count is not 0.
 interrupts() { grep -qE "$1" "$dir/out" || { grep -E '^ *[0-9]+:' "$dir/out"; return 1; }; }
