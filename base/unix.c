@@ -229,6 +229,13 @@ int unix_accept(int fd, int *spare_fd)
 	return r;
 }
 
+int unix_lock(const struct unix_name *name)
+{
+	int fd = name->dir_fd < 0 ? -ENOENT : lock_dir(name->dir_fd);
+
+	return fd == -1 ? -errno : fd;
+}
+
 void unix_remove(struct unix_name *name)
 {
 	struct stat st;

@@ -36,6 +36,13 @@ int unix_listen(const char *what, const char *path, int type,
  */
 int unix_accept(int fd, int *spare_fd);
 
+/*
+ * Keep others from listening in the name's directory until the fd that this returns is
+ * closed, so that what belongs to the name can be removed with it. Waits up to a
+ * second; -errno, also where it is nowhere.
+ */
+int unix_lock(const struct unix_name *name);
+
 /* Remove the name if it is still that socket's, and close its directory. */
 void unix_remove(struct unix_name *name);
 

@@ -26,7 +26,8 @@
 #define TAG "service"
 #define LEASE_LEN 64
 #define PATIENCE_S 5
-#define TRIES 3
+/* More than chance needs, for a service that ends while we connect. */
+#define TRIES 10
 /* A service that dies of what it is told is not asked more often. */
 #define RETRY_US (1 * 1000000ULL)
 

@@ -247,8 +247,7 @@ static void tell_ready(struct options *o, const char *text)
 	o->ready_fd = 0;
 }
 
-static int run(struct options *o, struct service_setup *setup,
-	       const struct unix_name *name, struct err *err)
+static int run(struct options *o, struct service_setup *setup, struct err *err)
 {
 	__attribute__((cleanup(sd_event_unrefp))) sd_event *event = NULL;
 	struct service *service = NULL;
@@ -269,11 +268,12 @@ static int run(struct options *o, struct service_setup *setup,
 		r = sd_event_set_watchdog(event, 1);
 	if (r < 0) {
 		close(setup->listen_fd);
+		unix_remove(setup->name);
 		return err_sys(err, r, "the event loop");
 	}
 	r = service_new(event, setup, &service, err);
 	if (r == 0)
-		r = open_to_callers(name, setup->private, err);
+		r = open_to_callers(setup->name, setup->private, err);
 	if (r == 0) {
 		tell_ready(o, "o");
 		if (o->detach)
@@ -323,10 +323,12 @@ static char *folder_of(const char *path)
 
 static int serve(struct options *o, struct conf *conf, struct err *err)
 {
-	struct service_setup setup = { .conf = conf, .private = o->private };
+	struct unix_name name = { .dir_fd = -1 };
+	struct service_setup setup = { .conf = conf,
+				       .private = o->private,
+				       .name = &name };
 	AUTO_FREE char *path = get_path(o);
 	AUTO_FREE char *folder = path ? folder_of(path) : NULL;
-	struct unix_name name;
 	int r;
 
 	if (!folder)
@@ -348,9 +350,7 @@ static int serve(struct options *o, struct conf *conf, struct err *err)
 	}
 	if (r < 0)
 		return r;
-	r = run(o, &setup, &name, err);
-	unix_remove(&name);
-	return r;
+	return run(o, &setup, err);
 }
 
 int main(int argc, char **argv)

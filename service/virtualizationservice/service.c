@@ -2,6 +2,7 @@
 #include "service/virtualizationservice/service.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -58,22 +59,37 @@ static unsigned *count_cids(void *userdata, uid_t uid)
 
 /* --- the end of a private service -------------------------------------------- */
 
-/* With nothing left to serve or to clear away. */
+/* The lock is kept until all is removed that the next service there would use. */
+static void remove_name(struct service *s)
+{
+	if (s->lock_fd < 0)
+		s->lock_fd = unix_lock(s->name);
+	unix_remove(s->name);
+}
+
+/* With nothing left to serve or to clear away, and nobody who waits to be accepted. */
 static void end_if_idle(void *userdata)
 {
 	struct service *s = userdata;
+	struct pollfd waiting = { .fd = s->listen_fd, .events = POLLIN };
 
-	if (!s->ends || !LIST_EMPTY(&s->conns) || cids_lingering(s->cids) ||
-	    cgroups_busy(s->cgroups))
+	if (!s->ends || s->first_call || !LIST_EMPTY(&s->conns) ||
+	    cids_lingering(s->cids) || cgroups_busy(s->cgroups))
 		return;
+	if (poll(&waiting, 1, 0) != 0)
+		return;
+	remove_name(s);
 	sd_event_exit(s->event, 0);
 }
 
 static int on_first_call_missing(sd_event_source *source, uint64_t usec, void *userdata)
 {
+	struct service *s = userdata;
+
 	(void)source;
 	(void)usec;
-	end_if_idle(userdata);
+	s->first_call = sd_event_source_disable_unref(s->first_call);
+	end_if_idle(s);
 	return 0;
 }
 
@@ -107,9 +123,13 @@ static void on_gone(struct peer *peer, void *userdata)
 
 int conn_check(struct conn *conn, sd_bus_error *ret_error)
 {
-	return conn->user
-		       ? 0
-		       : bus_error_set(ret_error, conn->refusal_code, &conn->refusal);
+	struct service *s = conn->service;
+
+	if (!conn->user)
+		return bus_error_set(ret_error, conn->refusal_code, &conn->refusal);
+	/* Who only connects may be asking whether the socket is a dead one's. */
+	s->first_call = sd_event_source_disable_unref(s->first_call);
+	return 0;
 }
 
 /* Let the one who has called in, or tell him why not, or close where many are told. */
@@ -188,11 +208,10 @@ static int on_caller(sd_event_source *source, int listen_fd, uint32_t events,
 
 	(void)source;
 	(void)events;
-	s->first_call = sd_event_source_disable_unref(s->first_call);
-	if (fd >= 0)
-		(void)conn_new(s, fd, NULL);
-	else
+	if (fd < 0)
 		log_debug(TAG, "accept: %s", strerrordesc_np(-fd));
+	if (fd < 0 || conn_new(s, fd, NULL) < 0)
+		end_if_idle(s);
 	return 0;
 }
 
@@ -231,11 +250,14 @@ int service_new(sd_event *event, struct service_setup *setup,
 
 	if (!s) {
 		close(setup->listen_fd);
+		unix_remove(setup->name);
 		return err_sys(err, -ENOMEM, "the service");
 	}
 	s->event = sd_event_ref(event);
 	s->conf = setup->conf;
+	s->name = setup->name;
 	s->listen_fd = setup->listen_fd;
+	s->lock_fd = -1;
 	s->spare_fd = -1;
 	s->ends = setup->private;
 	rights_init(&s->rights, s->conf, setup->private);
@@ -262,6 +284,7 @@ void service_free(struct service *s)
 	if (!s)
 		return;
 	s->stopping = true;
+	remove_name(s);
 	while (!LIST_EMPTY(&s->conns))
 		conn_free(LIST_FIRST(&s->conns));
 	sd_event_source_disable_unref(s->listener);
@@ -270,6 +293,7 @@ void service_free(struct service *s)
 	cleanup_close(&s->spare_fd);
 	cgroups_free(s->cgroups);
 	cids_free(s->cids);
+	cleanup_close(&s->lock_fd);
 	while (!LIST_EMPTY(&s->users)) {
 		struct user *user = LIST_FIRST(&s->users);
 

@@ -14,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/err.h"
+#include "base/unix.h"
 #include "service/common/peer.h"
 #include "service/virtualizationservice/cgroups.h"
 #include "service/virtualizationservice/cids.h"
@@ -60,8 +61,11 @@ struct service {
 	struct rights rights;
 	struct cids *cids;
 	struct cgroups *cgroups;
-	sd_event_source *listener, *first_call;
+	sd_event_source *listener;
+	sd_event_source *first_call; /* until somebody has made one */
+	struct unix_name *name;
 	int listen_fd, spare_fd;
+	int lock_fd; /* while it ends: nobody else listens there yet */
 	bool ends; /* with its last connection */
 	bool stopping;
 	unsigned n_refused;
@@ -73,6 +77,7 @@ struct service {
 struct service_setup {
 	const struct conf *conf; /* outlives the service */
 	int listen_fd; /* taken, also on failure */
+	struct unix_name *name; /* where that is: the service removes it */
 	const char *folder; /* of leases */
 	uint32_t first_cid, last_cid;
 	bool private;

@@ -68,17 +68,18 @@ static char *program(void)
 }
 
 /* Ready when this returns: it gets its end of a pipe. */
-static void start_system(struct rig *rig)
+static pid_t start(const struct rig *rig, const char *how, const char *where)
 {
-	char name[] = "virtualizationservice", socket[] = "--socket";
-	char ready[] = "--ready-fd", number[16];
+	char name[] = "virtualizationservice", ready[] = "--ready-fd", number[16];
 	char config[] = "--config";
-	AUTO_FREE char *path = strdup(in(rig, "system/socket"));
+	AUTO_FREE char *option = strdup(how);
+	AUTO_FREE char *path = strdup(in(rig, where));
 	AUTO_FREE char *conf = strdup(in(rig, "conf"));
 	AUTO_FREE char *file = program();
-	char *argv[] = { name, socket, path, ready, number, config, conf, NULL };
+	char *argv[] = { name, option, path, ready, number, config, conf, NULL };
 	FILE *out = fopen(conf, "w");
 	int pipes[2];
+	pid_t pid;
 	char byte;
 
 	/* Who runs the test is let in, also if he is not root. */
@@ -88,11 +89,17 @@ static void start_system(struct rig *rig)
 	assert_return_code(pipe(pipes), errno);
 	snprintf(number, sizeof(number), "%d", pipes[1]);
 	fcntl(pipes[0], F_SETFD, FD_CLOEXEC);
-	assert_int_equal(posix_spawn(&rig->system, file, NULL, NULL, argv, environ), 0);
+	assert_int_equal(posix_spawn(&pid, file, NULL, NULL, argv, environ), 0);
 	close(pipes[1]);
 	assert_int_equal(read(pipes[0], &byte, 1), 1);
 	assert_int_equal(byte, 'o');
 	close(pipes[0]);
+	return pid;
+}
+
+static void start_system(struct rig *rig)
+{
+	rig->system = start(rig, "--socket", "system/socket");
 }
 
 static void kill_system(struct rig *rig)
@@ -104,17 +111,24 @@ static void kill_system(struct rig *rig)
 	rig->system = 0;
 }
 
+static int connect_to(const struct rig *rig, const char *name)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, in(rig, name));
+	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	return fd;
+}
+
 /* Who listens there is who SO_PEERCRED names. */
 static void kill_private(struct rig *rig)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	AUTO_CLOSE int fd = connect_to(rig, "virtualizationservice/socket");
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 	char byte;
 
-	strcpy(addr.sun_path, in(rig, "virtualizationservice/socket"));
-	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
 	assert_return_code(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len), errno);
 	assert_return_code(kill(cred.pid, SIGKILL), errno);
 	while (read(fd, &byte, 1) > 0)
@@ -204,17 +218,13 @@ static uint32_t only_vm(struct rig *rig, const char *wanted)
 	return value;
 }
 
-/* How many VMs the host's service knows, asked without the manager. */
-static unsigned known_to_system(const struct rig *rig)
+/* How many VMs the service at @fd knows, asked without the manager. */
+static unsigned known_to(int fd)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	sd_bus_message *reply;
 	unsigned n = 0;
 	sd_bus *bus;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	strcpy(addr.sun_path, in(rig, "system/socket"));
-	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
 	assert_return_code(client_open(fd, &bus, NULL), 0);
 	assert_return_code(client_call(bus, GLOBAL_PATH, GLOBAL_INTERFACE, "ListVms",
 				       &reply, NULL, ""),
@@ -318,6 +328,42 @@ static void test_nothing_of_a_private_service_outlives_its_managers(void **state
 	     i < 200 && access(in(rig, "virtualizationservice/cid"), F_OK) == 0; i++)
 		usleep(50000);
 	assert_int_equal(access(in(rig, "virtualizationservice/cid"), F_OK), -1);
+}
+
+/* So does who starts another one, to see whether the socket is a dead one's. */
+static void test_who_only_connects_does_not_end_it(void **state)
+{
+	struct rig *rig = *state;
+	pid_t pid = start(rig, "--private", "virtualizationservice");
+	int status;
+
+	for (int i = 0; i < 100; i++)
+		close(connect_to(rig, "virtualizationservice/socket"));
+	assert_int_equal(known_to(connect_to(rig, "virtualizationservice/socket")), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* Its last connection closes when the next one waits already: both at once for it. */
+static void test_who_waits_when_it_would_end_is_served(void **state)
+{
+	struct rig *rig = *state;
+	pid_t pid = start(rig, "--private", "virtualizationservice");
+	int lease, next, status;
+	siginfo_t info;
+
+	global_release_context(rig->g, create(rig, &lease));
+	close(lease);
+	assert_int_equal(only_vm(rig, "cid"), 0); /* it has heard of that */
+	assert_return_code(kill(pid, SIGSTOP), errno);
+	assert_return_code(waitid(P_PID, (id_t)pid, &info, WSTOPPED), errno);
+	global_free(rig->g);
+	rig->g = NULL;
+	next = connect_to(rig, "virtualizationservice/socket");
+	assert_return_code(kill(pid, SIGCONT), errno);
+	assert_int_equal(known_to(next), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 /* A manager in a process of its own: has a VM until it is told to end. */
@@ -446,9 +492,9 @@ static void test_a_manager_with_vms_waits_for_the_hosts_service(void **state)
 	assert_string_equal(global_kind(rig->g), "system");
 	start_system(rig);
 	/* It is the watch that notices. */
-	for (int i = 0; i < 200 && known_to_system(rig) == 0; i++)
+	for (int i = 0; i < 200 && known_to(connect_to(rig, "system/socket")) == 0; i++)
 		assert_return_code(sd_event_run(rig->event, 100000), 0);
-	assert_int_equal(known_to_system(rig), 1);
+	assert_int_equal(known_to(connect_to(rig, "system/socket")), 1);
 	assert_int_equal(only_vm(rig, "cid"), cid);
 	assert_int_equal(create(rig, &none), cid + 1);
 	close(lease);
@@ -502,6 +548,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_private_service_is_started_where_there_is_none),
 		TEST(test_nothing_of_a_private_service_outlives_its_managers),
+		TEST(test_who_only_connects_does_not_end_it),
+		TEST(test_who_waits_when_it_would_end_is_served),
 		TEST(test_managers_that_start_together_share_one_service),
 		TEST(test_what_the_manager_tells_is_listed),
 		TEST(test_a_private_service_that_is_killed_is_replaced),

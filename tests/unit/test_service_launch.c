@@ -209,18 +209,22 @@ static void who_starts_it_takes_it_along(void **state)
 
 static void a_lack_of_descriptors_is_an_error(void **state)
 {
+	enum { N = 20 };
 	struct launch *l = shell("true");
 	struct rlimit old, few;
 	struct err err = { "" };
+	int fds[N], pidfd, r;
 	pid_t pid;
-	int pidfd, r;
 
 	(void)state;
-	for (int i = 0; i < 20; i++)
-		launch_fd(l, numbered_file(i));
+	/* In this order, none has its number already, so that all of them move. */
+	for (int i = 0; i < N; i++)
+		fds[i] = numbered_file(i);
+	for (int i = N - 1; i >= 0; i--)
+		launch_fd(l, fds[i]);
 	assert_return_code(getrlimit(RLIMIT_NOFILE, &old), errno);
 	few = old;
-	few.rlim_cur = 30;
+	few.rlim_cur = (rlim_t)fds[N - 1] + 8;
 	assert_return_code(setrlimit(RLIMIT_NOFILE, &few), errno);
 	r = launch_start(l, -1, STDERR_FILENO, &pid, &pidfd, &err);
 	setrlimit(RLIMIT_NOFILE, &old);
