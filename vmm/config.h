@@ -27,6 +27,8 @@ struct serial_cfg {
 /* The option --serial, which makes UARTs and virtio consoles. */
 extern const struct dev_class serial_option;
 
+struct virtio_blk_cfg;
+
 struct config_device {
 	const struct dev_class *class;
 	void *cfg; /* as its class says; NULL: it has none */
@@ -105,9 +107,28 @@ int config_queue_sizes(const struct serial_cfg *s, uint16_t sizes[2], struct err
 int config_rollback_indices(const struct bios_key_cfg *c,
 			    uint64_t ret_indices[BOOT_MAX_CHAINED], struct err *err);
 
+/* The place of a class in the order of making. */
+size_t config_rank(const struct dev_class *class);
+
+size_t config_count(const struct config *cfg, const struct dev_class *class);
+
 /* Add an instance with its defaults, behind those of the same or earlier classes. */
 struct config_device *config_add_device(struct config *cfg,
 					const struct dev_class *class, struct err *err);
+void config_drop_devices(struct config *cfg, const struct dev_class *class);
+
+/* A disk with root, behind @skip others of them; @ret_n: its place. NULL: none. */
+const struct virtio_blk_cfg *config_root_disk(const struct config *cfg, unsigned skip,
+					      unsigned *ret_n);
+
+/*
+ * Which options go together, and what their words mean: -EINVAL. @cpus_given: whether
+ * somebody has chosen the number of CPUs.
+ */
+int config_check_options(struct config *cfg, bool cpus_given, struct err *err);
+
+/* The same of devices, when there are all of them. */
+int config_check_devices(const struct config *cfg, struct err *err);
 
 /* Whether crosvm has this option, and vmm neither has nor can ignore it. */
 bool config_is_refused(const char *name, size_t len);

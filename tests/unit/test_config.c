@@ -1,4 +1,4 @@
-/* vmm/config.c, config_serial.c and config_json.c: options become a configuration. */
+/* vmm/config*.c: options become a configuration. */
 #include "vmm/config.h"
 
 #include <errno.h>
