@@ -25,7 +25,7 @@ static struct {
 	volatile pid_t qemu, parent;
 	struct timespec deadline;
 	int channel, console, monitor;
-	char tail[8192];
+	char tail[16384];
 	size_t tail_len;
 	bool verbose, raw;
 	struct termios saved;
@@ -277,6 +277,24 @@ static void host_monitor(void)
 		write_all(host.monitor, quit, sizeof(quit) - 1);
 }
 
+/* What QEMU says of a CPU that stands still may tell why it does. */
+static void host_ask(void)
+{
+	static const char ask[] =
+		"{'execute':'qmp_capabilities'}"
+		"{'execute':'human-monitor-command','arguments':{'command-line':'info registers'}}"
+		"{'execute':'human-monitor-command','arguments':{'command-line':'info lapic'}}";
+	struct timespec end = in_seconds(5);
+
+	write_all(host.monitor, ask, sizeof(ask) - 1);
+	while (seconds_left(&end) > 0) {
+		struct pollfd p = { .fd = host.monitor, .events = POLLIN };
+
+		if (poll(&p, 1, 1000) > 0 && !host_console(host.monitor))
+			break;
+	}
+}
+
 /* How long L1 may say nothing before it is given up: it may have little of a CPU. */
 #define SILENCE_S 150
 
@@ -351,8 +369,10 @@ static int host_run(char **argv, const char *dir, const struct options *o,
 
 		if (!started && seconds_left(&start) <= 0)
 			break;
-		if (started && seconds_left(&silence) <= 0)
+		if (started && seconds_left(&silence) <= 0) {
+			host_ask();
 			host_fail("L1 has stopped: nothing was heard of it any more");
+		}
 		if (started && host.resized) {
 			struct winsize w;
 
