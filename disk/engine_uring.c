@@ -3,8 +3,7 @@
  *
  * The ring is made disabled and enabled for good by the thread that uses it. It
  * takes only the operations below, only on registered files, and no other files: a
- * thread that was taken over gains nothing from it. It can be polled itself, so there
- * is no eventfd to be written and read each time.
+ * thread that was taken over gains nothing from it.
  *
  * What a ring refuses for want of a worker (-ECANCELED, where the user may have no
  * more processes) or because the file was inherited non-blocking (-EAGAIN) is done

@@ -265,14 +265,20 @@ static unsigned next_queue(const struct blk *b)
 	return (unsigned)__builtin_ctz(rest ? rest : b->waiting);
 }
 
+static bool may_take(const struct blk *b)
+{
+	return b->waiting && has_room(b) && b->v.running && !b->paused;
+}
+
 /* Take requests and finish requests, until there is nothing to do or it is enough. */
 static void work(struct blk *b)
 {
-	unsigned done = 0;
+	unsigned done = 0, finished;
+	bool took;
 
 	do {
-		while (b->waiting && has_room(b) && done < BUDGET && b->v.running &&
-		       !b->paused) {
+		took = may_take(b);
+		if (took) {
 			unsigned n = next_queue(b);
 
 			b->turn = (n + 1) % BLK_QUEUES;
@@ -280,11 +286,15 @@ static void work(struct blk *b)
 				b->waiting = 0;
 			done += TURN;
 		}
-		/* What needs no waiting completes in here. */
-	} while (engine_poll(b->engine) > 0 && b->waiting && done < BUDGET);
+		/*
+		 * Handed over turn by turn: the disk works on the first of a long queue
+		 * while the rest is read. What needs no waiting completes in here.
+		 */
+		finished = engine_poll(b->engine);
+	} while (b->waiting && done < BUDGET && (took || finished > 0));
 	signal_queues(b);
 	/* Where contexts are lacking, their completion brings us back. */
-	if (b->waiting && has_room(b) && b->v.running && !b->paused)
+	if (may_take(b))
 		blk_come_back(b);
 }
 
