@@ -18,6 +18,9 @@
 
 #define DEFAULT_MEMORY_MIB 256
 
+/* What vmm says, with names in it. */
+#define MAX_SENTENCE 1024
+
 /* --- states ------------------------------------------------------------------- */
 
 static void set_state(struct vm *v, enum vm_state state)
@@ -88,6 +91,18 @@ static int reserve_cid(struct vm *v, const struct vm_config *c, struct err *err)
 	return r;
 }
 
+static int add_arguments(struct vm *v, struct vm_config *c, struct err *err)
+{
+	int r = arguments_add(c, v->launch, err);
+	struct err numbered;
+
+	if (r < 0 && err) {
+		numbered = *err;
+		launch_name_files(v->launch, numbered.msg, err->msg, sizeof(err->msg));
+	}
+	return r;
+}
+
 static int prepare(struct vm *v, struct vm_config *c, struct err *err)
 {
 	AUTO_FREE char *program = paths_program("vmm");
@@ -97,7 +112,7 @@ static int prepare(struct vm *v, struct vm_config *c, struct err *err)
 		return err_sys(err, -ENOMEM, "vmm");
 	r = launch_new(program, &v->launch, err);
 	if (r == 0)
-		r = arguments_add(c, v->launch, err);
+		r = add_arguments(v, c, err);
 	if (r == 0 && c->log >= 0)
 		r = console_check(c->log, true, "log", err);
 	if (r < 0)
@@ -213,16 +228,21 @@ static void die(struct vm *v)
 static void on_line(void *arg, const char *line)
 {
 	const struct vm *v = arg;
+	char named[MAX_SENTENCE];
 
-	log_info("vm", "%u: %s", v->cid, line);
+	launch_name_files(v->launch, line, named, sizeof(named));
+	log_info("vm", "%u: %s", v->cid, named);
 }
 
 static void on_ended(void *arg, struct death_signs *signs)
 {
 	struct vm *v = arg;
+	char named[MAX_SENTENCE];
 
 	signs->killed_for = v->killed_for;
 	death_find(signs, &v->death);
+	launch_name_files(v->launch, death_sentence(&v->death), named, sizeof(named));
+	death_reword(&v->death, named);
 	die(v);
 }
 
@@ -326,7 +346,6 @@ static int start(struct vm *v, struct err *err)
 	}
 	if (r < 0)
 		return r;
-	launch_free(TAKE_PTR(v->launch));
 	return requests_add(v->requests, &status, on_running, v, err);
 }
 

@@ -51,8 +51,8 @@ struct vm {
 	bool balloon;
 	uint64_t start_timeout_s;
 	uint64_t cpu_percent, memory_max;
-	struct launch *launch; /* until it starts */
-	struct cgroup *cgroup; /* these until it is dead */
+	struct launch *launch; /* these until it is dead */
+	struct cgroup *cgroup;
 	struct console *console;
 	struct vsock *vsock;
 	struct process *process;
