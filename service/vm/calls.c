@@ -46,8 +46,7 @@ SIMPLE(resume, "Resume", "Let a suspended VM go on.\n");
 SIMPLE(powerbtn, "PowerButton",
        "Press a VM's power button, upon which most guests shut down.\n");
 
-/* --- balloon
- * -------------------------------------------------------------------------- */
+/* --- balloon --------------------------------------------------------------- */
 
 static int balloon(const struct command *c, const void *opts, char **args,
 		   struct err *err)
@@ -88,8 +87,7 @@ const struct command command_balloon = {
 	.run = balloon,
 };
 
-/* --- dump
- * ----------------------------------------------------------------------------- */
+/* --- dump ------------------------------------------------------------------ */
 
 static int dump(const struct command *c, const void *opts, char **args, struct err *err)
 {
@@ -117,8 +115,7 @@ const struct command command_dump = {
 	.run = dump,
 };
 
-/* --- create-partition
- * ------------------------------------------------------------------ */
+/* --- create-partition ------------------------------------------------------ */
 
 static const char *const formats[] = { "raw", "instance", "encryptedstore", NULL };
 
