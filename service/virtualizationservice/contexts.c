@@ -166,17 +166,6 @@ void contexts_drop(struct conn *conn)
 		context_drop(LIST_FIRST(&conn->contexts));
 }
 
-/* That one of the caller's own; NULL with an error. */
-static struct context *find_own(struct conn *conn, uint32_t cid, struct err *err)
-{
-	struct context *context = cid <= CID_LAST ? conn->service->by_cid[cid] : NULL;
-
-	if (context && context->conn == conn)
-		return context;
-	err_set(err, -ENOENT, "CID %" PRIu32 ": is no VM of this manager", cid);
-	return NULL;
-}
-
 static int check_limits(struct conn *conn, uint64_t memory, struct err *err)
 {
 	struct user *user = conn->user;
@@ -270,23 +259,37 @@ int global_on_adopt_vm_context(sd_bus_message *m, void *userdata,
 	return sd_bus_reply_method_return(m, "");
 }
 
-int global_on_release_vm_context(sd_bus_message *m, void *userdata,
-				 sd_bus_error *ret_error)
+/* The CID that @m begins with: a VM of the caller's own, or what a handler returns. */
+static int read_own(struct conn *conn, sd_bus_message *m, struct context **ret_context,
+		    sd_bus_error *ret_error)
 {
-	struct conn *conn = userdata;
 	struct context *context;
-	struct err err = { "" };
+	struct err err;
 	uint32_t cid;
 	int r = conn_check(conn, ret_error);
 
+	if (r == 0)
+		r = sd_bus_message_read(m, "u", &cid);
 	if (r < 0)
 		return r;
-	r = sd_bus_message_read(m, "u", &cid);
-	if (r < 0)
-		return r;
-	context = find_own(conn, cid, &err);
-	if (!context)
+	context = cid <= CID_LAST ? conn->service->by_cid[cid] : NULL;
+	if (!context || context->conn != conn) {
+		err_set(&err, -ENOENT, "CID %" PRIu32 ": is no VM of this manager",
+			cid);
 		return bus_error_set(ret_error, -ENOENT, &err);
+	}
+	*ret_context = context;
+	return 0;
+}
+
+int global_on_release_vm_context(sd_bus_message *m, void *userdata,
+				 sd_bus_error *ret_error)
+{
+	struct context *context;
+	int r = read_own(userdata, m, &context, ret_error);
+
+	if (r < 0)
+		return r;
 	context_drop(context);
 	return sd_bus_reply_method_return(m, "");
 }
@@ -294,20 +297,14 @@ int global_on_release_vm_context(sd_bus_message *m, void *userdata,
 int global_on_update_vm_context(sd_bus_message *m, void *userdata,
 				sd_bus_error *ret_error)
 {
-	struct conn *conn = userdata;
 	struct context *context;
 	struct err err = { "" };
 	struct told told;
-	uint32_t cid;
-	int r = conn_check(conn, ret_error);
+	int r = read_own(userdata, m, &context, ret_error);
 
 	if (r < 0)
 		return r;
-	r = sd_bus_message_read(m, "u", &cid);
-	if (r < 0)
-		return r;
-	context = find_own(conn, cid, &err);
-	r = context ? read_told(m, &told, &err) : -ENOENT;
+	r = read_told(m, &told, &err);
 	if (r == 0 && told.cgroup)
 		r = replace(&context->cgroup, *told.cgroup ? told.cgroup : NULL);
 	if (r < 0)
