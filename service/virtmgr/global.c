@@ -35,6 +35,7 @@
 struct known {
 	LIST_ENTRY(known) entry;
 	uint32_t cid, cpus, state;
+	bool suspended;
 	uint64_t memory;
 	char *name, *cgroup;
 	char lease[LEASE_LEN]; /* what its lease holds */
@@ -214,10 +215,10 @@ static int on_told(sd_bus_message *reply, void *userdata, sd_bus_error *ret_erro
 
 static int tell_state(struct global *g, const struct known *vm)
 {
-	return sd_bus_call_method_async(g->bus, NULL, NULL, GLOBAL_PATH,
-					GLOBAL_INTERFACE, "UpdateVmContext", on_told, g,
-					"ua{sv}", vm->cid, 2, "state", "u", vm->state,
-					"cgroup", "s", vm->cgroup ?: "");
+	return sd_bus_call_method_async(
+		g->bus, NULL, NULL, GLOBAL_PATH, GLOBAL_INTERFACE, "UpdateVmContext",
+		on_told, g, "ua{sv}", vm->cid, 3, "state", "u", vm->state, "suspended",
+		"b", vm->suspended, "cgroup", "s", vm->cgroup ?: "");
 }
 
 /* Tell a service that was started anew what it does not know. */
@@ -456,7 +457,7 @@ void global_release_context(struct global *g, uint32_t cid)
 }
 
 void global_update_context(struct global *g, uint32_t cid, unsigned state,
-			   const char *cgroup)
+			   bool suspended, const char *cgroup)
 {
 	struct known *vm = find(g, cid);
 	char *copy = cgroup ? strdup(cgroup) : NULL;
@@ -466,6 +467,7 @@ void global_update_context(struct global *g, uint32_t cid, unsigned state,
 		return;
 	}
 	vm->state = state;
+	vm->suspended = suspended;
 	free(vm->cgroup);
 	vm->cgroup = copy;
 	if (g->bus && tell_state(g, vm) < 0)

@@ -23,13 +23,26 @@
 
 /* --- states ------------------------------------------------------------------- */
 
+/* For those who list VMs. */
+static void update_context(const struct vm *v)
+{
+	global_update_context(v->host->global, v->cid, v->state, v->suspended,
+			      cgroup_path(v->cgroup));
+}
+
 static void set_state(struct vm *v, enum vm_state state)
 {
 	v->state = state;
 	if (state > VM_STARTING)
 		v->start_timer = sd_event_source_disable_unref(v->start_timer);
-	global_update_context(v->host->global, v->cid, state, cgroup_path(v->cgroup));
+	update_context(v);
 	handle_tell_state(v);
+}
+
+void vm_set_suspended(struct vm *v, bool suspended)
+{
+	v->suspended = suspended;
+	update_context(v);
 }
 
 static void on_payload(void *arg, enum payload_event event, int32_t code,
@@ -213,7 +226,8 @@ static void die(struct vm *v)
 
 	free_remains(v);
 	v->state = VM_DEAD;
-	global_update_context(v->host->global, v->cid, VM_DEAD, NULL);
+	v->suspended = false;
+	update_context(v);
 	err_set(&err, -ENOEXEC, "%s", death_sentence(&v->death));
 	handle_answer(TAKE_PTR(v->start_call), failed ? -ENOEXEC : 0, &err);
 	for (size_t i = 0; i < v->n_stop_calls; i++)
@@ -310,7 +324,7 @@ static void announce_cgroup(void *arg, const char *path)
 {
 	const struct vm *v = arg;
 
-	global_update_context(v->host->global, v->cid, VM_STARTING, path);
+	global_update_context(v->host->global, v->cid, VM_STARTING, false, path);
 }
 
 /* A host that does not let this user have one is nothing that the VM can help. */

@@ -24,7 +24,8 @@ struct told {
 	const char *name, *cgroup;
 	uint64_t memory;
 	uint32_t cpus, state;
-	bool has_state;
+	int suspended; /* a D-Bus boolean */
+	bool has_state, has_suspended;
 };
 
 static int read_value(sd_bus_message *m, const char *key, struct told *told,
@@ -39,6 +40,7 @@ static int read_value(sd_bus_message *m, const char *key, struct told *told,
 		{ "memory", "t", offsetof(struct told, memory) },
 		{ "cpus", "u", offsetof(struct told, cpus) },
 		{ "state", "u", offsetof(struct told, state) },
+		{ "suspended", "b", offsetof(struct told, suspended) },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
@@ -48,6 +50,8 @@ static int read_value(sd_bus_message *m, const char *key, struct told *told,
 
 			told->has_state |= keys[i].offset ==
 					   offsetof(struct told, state);
+			told->has_suspended |= keys[i].offset ==
+					       offsetof(struct told, suspended);
 			return r < 0 ? err_set(err, -EINVAL, "%s: is not of type %s",
 					       key, keys[i].type)
 				     : 0;
@@ -125,6 +129,7 @@ static struct context *context_new(const struct told *told)
 	context->memory = told->memory;
 	context->cpus = told->cpus;
 	context->state = told->state;
+	context->suspended = told->suspended;
 	if (replace(&context->name, told->name ?: "") < 0 ||
 	    (told->cgroup && *told->cgroup &&
 	     replace(&context->cgroup, told->cgroup) < 0)) {
@@ -311,6 +316,8 @@ int global_on_update_vm_context(sd_bus_message *m, void *userdata,
 		return bus_error_set(ret_error, r, &err);
 	if (told.has_state)
 		context->state = told.state;
+	if (told.has_suspended)
+		context->suspended = told.suspended;
 	return sd_bus_reply_method_return(m, "");
 }
 
@@ -320,8 +327,9 @@ static int append_vm(sd_bus_message *m, const struct context *vm)
 	/* A number that may be another process' by now is none. */
 	uint32_t pid = rights_lives(manager) ? (uint32_t)manager->pid : 0;
 
-	return sd_bus_message_append(m, "a{sv}", 7, "cid", "u", vm->cid, "name", "s",
-				     vm->name, "state", "u", vm->state, "uid", "u",
+	return sd_bus_message_append(m, "a{sv}", 8, "cid", "u", vm->cid, "name", "s",
+				     vm->name, "state", "u", vm->state, "suspended",
+				     "b", vm->suspended, "uid", "u",
 				     (uint32_t)manager->uid, "pid", "u", pid, "memory",
 				     "t", vm->memory, "cpus", "u", vm->cpus);
 }
@@ -342,9 +350,8 @@ static uint64_t unread(const struct user *user, const struct service *s)
 int global_on_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
-	struct conn *conn = userdata, *manager;
+	struct conn *conn = userdata;
 	struct err err = { "" };
-	struct context *vm;
 	int r = conn_check(conn, ret_error);
 
 	if (r < 0)
@@ -358,13 +365,11 @@ int global_on_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *ret_erro
 	r = sd_bus_message_new_method_return(m, &reply);
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-	LIST_FOREACH(manager, &conn->service->conns, entry)
-	{
-		LIST_FOREACH(vm, &manager->contexts, entry)
-		{
-			if (r >= 0 && conn_sees(conn, vm))
-				r = append_vm(reply, vm);
-		}
+	for (uint32_t cid = 0; r >= 0 && cid <= CID_LAST; cid++) {
+		const struct context *vm = conn->service->by_cid[cid];
+
+		if (vm && conn_sees(conn, vm))
+			r = append_vm(reply, vm);
 	}
 	if (r >= 0)
 		r = sd_bus_message_close_container(reply);

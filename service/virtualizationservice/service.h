@@ -35,6 +35,7 @@ struct context {
 	LIST_ENTRY(context) entry; /* of the manager's */
 	struct conn *conn;
 	uint32_t cid, cpus, state;
+	bool suspended;
 	uint64_t memory; /* bytes */
 	char *name, *cgroup; /* cgroup: or NULL */
 };

@@ -52,6 +52,49 @@ static void test_others_vms_are_seen_by_root_and_the_debug_group_only(void **sta
 	close(lease);
 }
 
+/* The CIDs that are listed; how many. */
+static unsigned list_cids(sd_bus *bus, uint32_t *cids, unsigned max)
+{
+	sd_bus_message *reply = NULL;
+	unsigned n = 0;
+	const char *key;
+
+	assert_int_equal(rig_call(bus, "ListVms", &reply, NULL, ""), 0);
+	assert_true(sd_bus_message_enter_container(reply, 'a', "a{sv}") > 0);
+	for (; n < max && sd_bus_message_enter_container(reply, 'a', "{sv}") > 0; n++) {
+		assert_true(sd_bus_message_enter_container(reply, 'e', "sv") > 0);
+		assert_true(sd_bus_message_read(reply, "s", &key) > 0);
+		assert_string_equal(key, "cid");
+		assert_true(sd_bus_message_read(reply, "v", "u", &cids[n]) > 0);
+		assert_true(sd_bus_message_exit_container(reply) > 0);
+		while (sd_bus_message_skip(reply, "{sv}") > 0)
+			;
+		assert_true(sd_bus_message_exit_container(reply) > 0);
+	}
+	sd_bus_message_unref(reply);
+	return n;
+}
+
+static void test_vms_are_listed_by_cid(void **state)
+{
+	struct daemon_rig *rig = rig_of(state);
+	sd_bus *bus[] = { rig_connect(rig, ALICE), rig_connect(rig, 0) };
+	uint32_t cids[4], listed[5];
+	int leases[4];
+
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(
+			rig_create(bus[i % 2], "one", 1, &cids[i], &leases[i], NULL),
+			0);
+	assert_int_equal(list_cids(bus[1], listed, 5), 4);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(listed[i], cids[i]);
+		close(leases[i]);
+	}
+	sd_bus_close_unref(bus[0]);
+	sd_bus_close_unref(bus[1]);
+}
+
 static void test_nobody_but_its_manager_changes_a_vm(void **state)
 {
 	struct daemon_rig *rig = rig_of(state);
@@ -560,6 +603,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_who_is_not_in_the_group_is_told_so_whatever_he_calls),
 		TEST(test_others_vms_are_seen_by_root_and_the_debug_group_only),
+		TEST(test_vms_are_listed_by_cid),
 		TEST(test_nobody_but_its_manager_changes_a_vm),
 		TEST(test_another_users_vm_is_not_there_to_be_opened),
 		TEST(test_a_vm_is_opened_over_a_socket_that_the_service_makes),

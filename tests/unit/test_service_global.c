@@ -207,7 +207,12 @@ static uint32_t only_vm(struct rig *rig, const char *wanted)
 	while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
 		assert_return_code(sd_bus_message_read(m, "s", &key), 0);
 		if (strcmp(key, wanted) == 0)
-			assert_return_code(sd_bus_message_read(m, "v", "u", &value), 0);
+			assert_return_code(
+				sd_bus_message_read(m, "v",
+						    strcmp(key, "suspended") == 0 ? "b"
+										  : "u",
+						    &value),
+				0);
 		else
 			assert_return_code(sd_bus_message_skip(m, "v"), 0);
 		sd_bus_message_exit_container(m);
@@ -441,8 +446,11 @@ static void test_what_the_manager_tells_is_listed(void **state)
 	assert_int_equal(only_vm(rig, "cpus"), 3);
 	assert_int_equal(only_vm(rig, "uid"), geteuid());
 	assert_int_equal(only_vm(rig, "pid"), getpid());
-	global_update_context(rig->g, cid, 2, NULL);
+	global_update_context(rig->g, cid, 2, true, NULL);
 	assert_int_equal(only_vm(rig, "state"), 2);
+	assert_int_equal(only_vm(rig, "suspended"), true);
+	global_update_context(rig->g, cid, 2, false, NULL);
+	assert_int_equal(only_vm(rig, "suspended"), false);
 	close(lease);
 }
 
@@ -452,13 +460,14 @@ static void test_a_private_service_that_is_killed_is_replaced(void **state)
 	int lease, more;
 	uint32_t cid = create(rig, &lease);
 
-	global_update_context(rig->g, cid, 3, NULL);
+	global_update_context(rig->g, cid, 3, true, NULL);
 	kill_private(rig);
 	/* The call that meets the loss may fail; it is not to be in vain twice. */
 	while (sd_bus_message_is_method_error(ask(rig, "ListVms", NULL), NULL))
 		;
 	assert_int_equal(only_vm(rig, "cid"), cid);
 	assert_int_equal(only_vm(rig, "state"), 3);
+	assert_int_equal(only_vm(rig, "suspended"), true);
 	assert_int_not_equal(create(rig, &more), cid);
 	close(lease);
 	close(more);

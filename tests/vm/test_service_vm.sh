@@ -335,7 +335,9 @@ commanded() {
 	local before
 	does 0 '' suspend test && sleep 0.3 && before=$(wc -c <"$dir/console") && sleep 0.5 || return
 	[ "$(wc -c <"$dir/console")" = "$before" ] || { echo 'it goes on' && return 1; }
-	does 0 '' resume test && does 0 '' balloon test 1M && does 0 '^0$' balloon test &&
+	does 0 '^suspended: yes' info test && does 0 ' test +suspended ' list &&
+		vms '.[0] | .state == "starting" and .suspended' >/dev/null || return
+	does 0 '' resume test && does 0 ' test +starting ' list && does 0 '' balloon test 1M && does 0 '^0$' balloon test &&
 		does 35 '^vm: dump /dev/full: ' dump test /dev/full && does 0 '' dump test "$dir/core" && [ "$(head -c 4 "$dir/core")" = $'\177ELF' ] &&
 		private "$dir/core" || return
 	local turns=200
