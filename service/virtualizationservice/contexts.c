@@ -264,36 +264,34 @@ int global_on_adopt_vm_context(sd_bus_message *m, void *userdata,
 	return sd_bus_reply_method_return(m, "");
 }
 
-/* The CID that @m begins with: a VM of the caller's own, or what a handler returns. */
-static int read_own(struct conn *conn, sd_bus_message *m, struct context **ret_context,
-		    sd_bus_error *ret_error)
+/* The caller's VM whose CID @m begins with; or NULL, and what a handler returns. */
+static struct context *read_own(struct conn *conn, sd_bus_message *m, int *ret_r,
+				sd_bus_error *ret_error)
 {
 	struct context *context;
 	struct err err;
-	uint32_t cid;
-	int r = conn_check(conn, ret_error);
+	uint32_t cid = 0;
 
-	if (r == 0)
-		r = sd_bus_message_read(m, "u", &cid);
-	if (r < 0)
-		return r;
+	*ret_r = conn_check(conn, ret_error);
+	if (*ret_r >= 0)
+		*ret_r = sd_bus_message_read(m, "u", &cid);
+	if (*ret_r < 0)
+		return NULL;
 	context = cid <= CID_LAST ? conn->service->by_cid[cid] : NULL;
-	if (!context || context->conn != conn) {
-		err_set(&err, -ENOENT, "CID %" PRIu32 ": is no VM of this manager",
-			cid);
-		return bus_error_set(ret_error, -ENOENT, &err);
-	}
-	*ret_context = context;
-	return 0;
+	if (context && context->conn == conn)
+		return context;
+	err_set(&err, -ENOENT, "CID %" PRIu32 ": is no VM of this manager", cid);
+	*ret_r = bus_error_set(ret_error, -ENOENT, &err);
+	return NULL;
 }
 
 int global_on_release_vm_context(sd_bus_message *m, void *userdata,
 				 sd_bus_error *ret_error)
 {
-	struct context *context;
-	int r = read_own(userdata, m, &context, ret_error);
+	int r;
+	struct context *context = read_own(userdata, m, &r, ret_error);
 
-	if (r < 0)
+	if (!context)
 		return r;
 	context_drop(context);
 	return sd_bus_reply_method_return(m, "");
@@ -302,12 +300,12 @@ int global_on_release_vm_context(sd_bus_message *m, void *userdata,
 int global_on_update_vm_context(sd_bus_message *m, void *userdata,
 				sd_bus_error *ret_error)
 {
-	struct context *context;
+	int r;
+	struct context *context = read_own(userdata, m, &r, ret_error);
 	struct err err = { "" };
 	struct told told;
-	int r = read_own(userdata, m, &context, ret_error);
 
-	if (r < 0)
+	if (!context)
 		return r;
 	r = read_told(m, &told, &err);
 	if (r == 0 && told.cgroup)
