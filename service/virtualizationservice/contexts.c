@@ -141,11 +141,21 @@ static struct context *context_new(const struct told *told)
 
 static void context_enter(struct context *context, struct conn *conn, uint32_t cid)
 {
+	struct service *s = conn->service;
+	/* They are given in turn, so most are the last. */
+	struct context *before = TAILQ_LAST(&s->contexts, context_order);
+
+	while (before && before->cid > cid)
+		before = TAILQ_PREV(before, context_order, ordered);
+	if (before)
+		TAILQ_INSERT_AFTER(&s->contexts, before, context, ordered);
+	else
+		TAILQ_INSERT_HEAD(&s->contexts, context, ordered);
 	context->conn = conn;
 	context->cid = cid;
 	conn->user->vms++;
 	conn->user->memory += context->memory;
-	conn->service->by_cid[cid] = context;
+	s->by_cid[cid] = context;
 	LIST_INSERT_HEAD(&conn->contexts, context, entry);
 }
 
@@ -155,6 +165,7 @@ static void context_drop(struct context *context)
 	struct service *s = conn->service;
 
 	LIST_REMOVE(context, entry);
+	TAILQ_REMOVE(&s->contexts, context, ordered);
 	s->by_cid[context->cid] = NULL;
 	conn->user->vms--;
 	conn->user->memory -= context->memory;
@@ -350,6 +361,7 @@ int global_on_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *ret_erro
 	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
 	struct conn *conn = userdata;
 	struct err err = { "" };
+	struct context *vm;
 	int r = conn_check(conn, ret_error);
 
 	if (r < 0)
@@ -363,10 +375,9 @@ int global_on_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *ret_erro
 	r = sd_bus_message_new_method_return(m, &reply);
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-	for (uint32_t cid = 0; r >= 0 && cid <= CID_LAST; cid++) {
-		const struct context *vm = conn->service->by_cid[cid];
-
-		if (vm && conn_sees(conn, vm))
+	TAILQ_FOREACH(vm, &conn->service->contexts, ordered)
+	{
+		if (r >= 0 && conn_sees(conn, vm))
 			r = append_vm(reply, vm);
 	}
 	if (r >= 0)

@@ -75,24 +75,52 @@ static unsigned list_cids(sd_bus *bus, uint32_t *cids, unsigned max)
 	return n;
 }
 
+static void assert_listed(sd_bus *bus, const uint32_t *cids, unsigned n)
+{
+	uint32_t listed[8];
+
+	assert_int_equal(list_cids(bus, listed, 8), n);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(listed[i], cids[i]);
+}
+
 static void test_vms_are_listed_by_cid(void **state)
 {
 	struct daemon_rig *rig = rig_of(state);
 	sd_bus *bus[] = { rig_connect(rig, ALICE), rig_connect(rig, 0) };
-	uint32_t cids[4], listed[5];
+	static const unsigned order[] = { 2, 0, 3, 1 };
+	uint32_t cids[4];
 	int leases[4];
 
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(
 			rig_create(bus[i % 2], "one", 1, &cids[i], &leases[i], NULL),
 			0);
-	assert_int_equal(list_cids(bus[1], listed, 5), 4);
-	for (int i = 0; i < 4; i++) {
-		assert_int_equal(listed[i], cids[i]);
-		close(leases[i]);
+	assert_listed(bus[1], cids, 4);
+	/* Adopted in any order. */
+	assert_int_equal(rig_stop(rig, SIGKILL), -1);
+	rig_start(rig);
+	for (int i = 0; i < 2; i++) {
+		sd_bus_close_unref(bus[i]);
+		bus[i] = rig_connect(rig, i ? 0 : ALICE);
 	}
-	sd_bus_close_unref(bus[0]);
-	sd_bus_close_unref(bus[1]);
+	for (int i = 0; i < 4; i++) {
+		char line[64] = "";
+		unsigned n = order[i];
+
+		assert_true(pread(leases[n], line, sizeof(line) - 1, 0) > 0);
+		assert_int_equal(rig_call(bus[n % 2], "AdoptVmContext", NULL, NULL,
+					  "usa{sv}", cids[n], line, 0),
+				 0);
+	}
+	assert_listed(bus[1], cids, 4);
+	assert_int_equal(rig_call(bus[1], "ReleaseVmContext", NULL, NULL, "u", cids[3]),
+			 0);
+	assert_listed(bus[1], cids, 3);
+	for (int i = 0; i < 4; i++)
+		close(leases[i]);
+	for (int i = 0; i < 2; i++)
+		sd_bus_close_unref(bus[i]);
 }
 
 static void test_nobody_but_its_manager_changes_a_vm(void **state)
