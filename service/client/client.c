@@ -3,19 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/unix.h"
 #include "dbus/manager.h"
 #include "service/common/bus_error.h"
 #include "service/common/paths.h"
+#include "service/common/spawn.h"
 
 #define MESSAGE_MAX_FDS 253 /* SCM_MAX_FD */
 
@@ -68,10 +67,8 @@ static int client_new(int fd, struct client **ret_client, struct err *err)
 /* --- starting a manager ----------------------------------------------------------- */
 
 /*
- * posix_spawn and not fork, for programs of any size and number of threads. The child
- * has the two under the numbers 3 and 4. The manager may outlive this program, which
- * may not want to wait for children it does not know of; so it detaches, and the child
- * ends when it is ready.
+ * The manager may outlive this program, which may not want to wait for children it does
+ * not know of; so it detaches, and the child ends when it is ready.
  */
 static int spawn(const char *program, int rpc, int ready, pid_t *ret_pid,
 		 struct err *err)
@@ -79,50 +76,9 @@ static int spawn(const char *program, int rpc, int ready, pid_t *ret_pid,
 	char arg0[] = "virtmgr", arg1[] = "--rpc-server-fd", arg2[] = "3";
 	char arg3[] = "--ready-fd", arg4[] = "4", arg5[] = "--detach";
 	char *argv[] = { arg0, arg1, arg2, arg3, arg4, arg5, NULL };
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	int r;
+	const int fds[] = { -1, -1, -1, rpc, ready };
 
-	r = posix_spawn_file_actions_init(&actions);
-	if (r)
-		return err_sys(err, -r, "%s", program);
-	r = posix_spawnattr_init(&attr);
-	if (r) {
-		posix_spawn_file_actions_destroy(&actions);
-		return err_sys(err, -r, "%s", program);
-	}
-	/* What this program blocks or ignores is no business of the manager, who has to
-	 * learn of its own children. */
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	/* Both are above 4 already, see client_spawn(). */
-	r = posix_spawn_file_actions_adddup2(&actions, rpc, 3);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(&actions, ready, 4);
-	if (r == 0)
-		r = posix_spawn_file_actions_addclosefrom_np(&actions, 5);
-	if (r == 0)
-		r = posix_spawn(ret_pid, program, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	if (r)
-		return err_sys(err, -r, "%s", program);
-	return 0;
-}
-
-static int above_four(int *fd)
-{
-	int copy = fcntl(*fd, F_DUPFD_CLOEXEC, 5);
-
-	if (copy < 0)
-		return -errno;
-	close(*fd);
-	*fd = copy;
-	return 0;
+	return spawn_program(program, argv, fds, ARRAY_SIZE(fds), ret_pid, err);
 }
 
 int client_spawn(const char *program, struct client **ret_client, struct err *err)
@@ -143,9 +99,7 @@ int client_spawn(const char *program, struct client **ret_client, struct err *er
 	if (pipe2(ready, O_CLOEXEC) < 0)
 		r = err_sys(err, -errno, "%s", program);
 	else
-		r = above_four(&rpc[1]) < 0 || above_four(&ready[1]) < 0
-			    ? err_sys(err, -EMFILE, "%s", program)
-			    : spawn(program, rpc[1], ready[1], &pid, err);
+		r = spawn(program, rpc[1], ready[1], &pid, err);
 	close(rpc[1]);
 	if (ready[1] >= 0)
 		close(ready[1]);

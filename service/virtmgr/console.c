@@ -156,7 +156,9 @@ static void on_vmm_gone(void *arg, struct stream *s)
 
 	stream_free(s);
 	c->vmm = NULL;
-	/* Nobody takes their input, and they may go. */
+	/* Nobody takes input: what never ends would be read for ever. */
+	stream_free(TAKE_PTR(c->in));
+	/* That others hang up is still to be heard. */
 	pause_input(c, false);
 }
 

@@ -101,9 +101,9 @@ static int reason_of_exit(const struct death_signs *s)
 }
 
 /* As a D-Bus message can carry it: a guest's console may say anything. */
-static json_t *tame(json_t *value)
+static json_t *tame(const char *value)
 {
-	AUTO_FREE char *text = strdup(json_string_value(value));
+	AUTO_FREE char *text = strdup(value);
 
 	if (!text)
 		return NULL;
@@ -120,7 +120,8 @@ static json_t *pick_details(const json_t *object)
 		json_t *value = json_object_get(object, told[i].key);
 
 		if (told[i].type == 's' && json_is_string(value))
-			json_object_set_new(details, told[i].key, tame(value));
+			json_object_set_new(details, told[i].key,
+					    tame(json_string_value(value)));
 		else if (told[i].type != 's' && json_is_integer(value))
 			json_object_set(details, told[i].key, value);
 	}
@@ -192,6 +193,12 @@ void death_clear(struct death *d)
 const char *death_sentence(const struct death *d)
 {
 	return text(d->details, "detail") ?: "the VM has ended, and nobody knows why";
+}
+
+void death_reword(struct death *d, const char *sentence)
+{
+	if (text(d->details, "detail"))
+		json_object_set_new(d->details, "detail", tame(sentence));
 }
 
 static int append_detail(sd_bus_message *m, const char *key, char type,

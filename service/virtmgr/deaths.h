@@ -34,6 +34,8 @@ void death_clear(struct death *d);
 
 /* The sentence of it; never NULL. */
 const char *death_sentence(const struct death *d);
+/* Say so instead, where there is a sentence. */
+void death_reword(struct death *d, const char *sentence);
 
 /* Append reason, name and details: "isa{sv}". */
 int death_append(sd_bus_message *m, const struct death *d);

@@ -35,6 +35,7 @@
 struct known {
 	LIST_ENTRY(known) entry;
 	uint32_t cid, cpus, state;
+	bool suspended;
 	uint64_t memory;
 	char *name, *cgroup;
 	char lease[LEASE_LEN]; /* what its lease holds */
@@ -214,10 +215,10 @@ static int on_told(sd_bus_message *reply, void *userdata, sd_bus_error *ret_erro
 
 static int tell_state(struct global *g, const struct known *vm)
 {
-	return sd_bus_call_method_async(g->bus, NULL, NULL, GLOBAL_PATH,
-					GLOBAL_INTERFACE, "UpdateVmContext", on_told, g,
-					"ua{sv}", vm->cid, 2, "state", "u", vm->state,
-					"cgroup", "s", vm->cgroup ?: "");
+	return sd_bus_call_method_async(
+		g->bus, NULL, NULL, GLOBAL_PATH, GLOBAL_INTERFACE, "UpdateVmContext",
+		on_told, g, "ua{sv}", vm->cid, 3, "state", "u", vm->state, "suspended",
+		"b", vm->suspended, "cgroup", "s", vm->cgroup ?: "");
 }
 
 /* Tell a service that was started anew what it does not know. */
@@ -241,6 +242,27 @@ static void adopt_all(struct global *g)
 	}
 }
 
+/*
+ * An answer that comes when nobody waits for it any more; others get to no filter. Only
+ * CreateVmContext has such answers, and nobody else would give the CID back.
+ */
+static int on_late_context(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+	struct global *g = userdata;
+	uint32_t cid;
+	uint8_t type;
+
+	(void)ret_error;
+	if (sd_bus_message_get_type(m, &type) >= 0 &&
+	    type == SD_BUS_MESSAGE_METHOD_RETURN &&
+	    sd_bus_message_has_signature(m, "uh") &&
+	    sd_bus_message_read(m, "u", &cid) >= 0)
+		(void)sd_bus_call_method_async(g->bus, NULL, NULL, GLOBAL_PATH,
+					       GLOBAL_INTERFACE, "ReleaseVmContext",
+					       on_told, g, "u", cid);
+	return 0;
+}
+
 static int connect_global(struct global *g, bool spawn, struct err *err)
 {
 	enum kind kind;
@@ -262,6 +284,8 @@ static int connect_global(struct global *g, bool spawn, struct err *err)
 					"/org/freedesktop/DBus/Local",
 					"org.freedesktop.DBus.Local", "Disconnected",
 					on_disconnected, g);
+	if (r >= 0)
+		r = sd_bus_add_filter(g->bus, NULL, on_late_context, g);
 	if (r >= 0)
 		r = sd_bus_attach_event(g->bus, g->event, SD_EVENT_PRIORITY_NORMAL);
 	if (r < 0) {
@@ -456,7 +480,7 @@ void global_release_context(struct global *g, uint32_t cid)
 }
 
 void global_update_context(struct global *g, uint32_t cid, unsigned state,
-			   const char *cgroup)
+			   bool suspended, const char *cgroup)
 {
 	struct known *vm = find(g, cid);
 	char *copy = cgroup ? strdup(cgroup) : NULL;
@@ -466,6 +490,7 @@ void global_update_context(struct global *g, uint32_t cid, unsigned state,
 		return;
 	}
 	vm->state = state;
+	vm->suspended = suspended;
 	free(vm->cgroup);
 	vm->cgroup = copy;
 	if (g->bus && tell_state(g, vm) < 0)

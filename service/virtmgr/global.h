@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
@@ -35,7 +36,7 @@ int global_create_context(struct global *g, const char *name, uint64_t memory,
 void global_release_context(struct global *g, uint32_t cid);
 /* @cgroup: NULL for none; it is removed by the service if this process cannot. */
 void global_update_context(struct global *g, uint32_t cid, unsigned state,
-			   const char *cgroup);
+			   bool suspended, const char *cgroup);
 
 /* "system", "private" or "none": what it is, or would be, connected to. */
 const char *global_kind(struct global *g);

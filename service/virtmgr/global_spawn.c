@@ -4,15 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "service/common/paths.h"
+#include "service/common/spawn.h"
 
 #define READY_MS 10000
 
@@ -23,39 +23,16 @@ static int spawn(const char *program, const char *folder, int ready, struct err 
 	char arg2[] = "--ready-fd", arg3[] = "3", arg4[] = "--detach";
 	AUTO_FREE char *dir = strdup(folder);
 	char *argv[] = { arg0, arg1, dir, arg2, arg3, arg4, NULL };
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none;
+	AUTO_CLOSE int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const int fds[] = { null, null, -1, ready };
 	pid_t pid;
 	int r;
 
-	if (!dir)
-		return err_sys(err, -ENOMEM, "%s", program);
-	r = posix_spawn_file_actions_init(&actions);
-	if (r)
-		return err_sys(err, -r, "%s", program);
-	r = posix_spawnattr_init(&attr);
-	if (r) {
-		posix_spawn_file_actions_destroy(&actions);
-		return err_sys(err, -r, "%s", program);
-	}
-	sigemptyset(&none);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	r = posix_spawn_file_actions_adddup2(&actions, ready, 3);
-	if (r == 0)
-		r = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR,
-						     0);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(&actions, 0, 1);
-	if (r == 0)
-		r = posix_spawn_file_actions_addclosefrom_np(&actions, 4);
-	if (r == 0)
-		r = posix_spawn(&pid, program, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	if (r)
-		return err_sys(err, -r, "%s", program);
+	if (!dir || null < 0)
+		return err_sys(err, dir ? -errno : -ENOMEM, "%s", program);
+	r = spawn_program(program, argv, fds, ARRAY_SIZE(fds), &pid, err);
+	if (r < 0)
+		return r;
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return 0;

@@ -260,8 +260,9 @@ int vm_on_get_debug_info(sd_bus_message *m, void *userdata, sd_bus_error *ret_er
 
 	(void)ret_error;
 	return sd_bus_reply_method_return(
-		m, "a{sv}", 6, "cid", "u", v->cid, "name", "s", v->name ?: "", "uid",
+		m, "a{sv}", 7, "cid", "u", v->cid, "name", "s", v->name ?: "", "uid",
 		"u", (uint32_t)getuid(), "manager_pid", "u", (uint32_t)getpid(), "pid",
 		"u", v->process ? (uint32_t)process_pid(v->process) : 0, "vsock", "s",
-		v->vsock ? vsock_kind(v->vsock) : "none");
+		v->vsock ? vsock_kind(v->vsock) : "none", "suspended", "b",
+		v->suspended);
 }

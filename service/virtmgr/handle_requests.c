@@ -56,9 +56,9 @@ static int check_running(const struct vm *v, struct err *err)
 	return v->process ? 0 : err_set(err, -EBADFD, "the VM is not running");
 }
 
-/* Pass a request on; @request->fd is taken. */
+/* Pass a request on; @request->fd is taken. @done(@arg) answers @m, and unrefs it. */
 static int ask(struct handle *h, sd_bus_message *m,
-	       const struct control_request *request, requests_done_fn *done,
+	       const struct control_request *request, requests_done_fn *done, void *arg,
 	       sd_bus_error *ret_error)
 {
 	struct vm *v = handle_vm(h);
@@ -71,7 +71,7 @@ static int ask(struct handle *h, sd_bus_message *m,
 	if (r < 0)
 		cleanup_close(&request->fd);
 	else
-		r = requests_add(v->requests, request, done, m, &err);
+		r = requests_add(v->requests, request, done, arg, &err);
 	if (r == 0) {
 		sd_bus_message_ref(m);
 		return 1;
@@ -84,17 +84,7 @@ static int ask_simply(struct handle *h, sd_bus_message *m, enum control_kind kin
 {
 	const struct control_request request = { .kind = kind, .fd = -1 };
 
-	return ask(h, m, &request, on_done, ret_error);
-}
-
-int vm_on_suspend(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
-{
-	return ask_simply(userdata, m, CONTROL_SUSPEND_VCPUS, ret_error);
-}
-
-int vm_on_resume(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
-{
-	return ask_simply(userdata, m, CONTROL_RESUME_VCPUS, ret_error);
+	return ask(h, m, &request, on_done, m, ret_error);
 }
 
 int vm_on_power_button(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
@@ -102,19 +92,61 @@ int vm_on_power_button(sd_bus_message *m, void *userdata, sd_bus_error *ret_erro
 	return ask_simply(userdata, m, CONTROL_POWERBTN, ret_error);
 }
 
+/* A Suspend or Resume. vmm hangs up before its VM goes. */
+struct standstill {
+	struct vm *vm;
+	sd_bus_message *call;
+	enum control_kind kind;
+};
+
+static void on_standstill(void *arg, int r, json_t *reply, const struct err *err)
+{
+	AUTO_FREE struct standstill *s = arg;
+
+	if (r == 0)
+		vm_set_suspended(s->vm, s->kind == CONTROL_SUSPEND_VCPUS);
+	on_done(s->call, r, reply, err);
+}
+
+static int ask_standstill(struct handle *h, sd_bus_message *m, enum control_kind kind,
+			  sd_bus_error *ret_error)
+{
+	const struct control_request request = { .kind = kind, .fd = -1 };
+	struct standstill *s = malloc(sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	*s = (struct standstill){ handle_vm(h), m, kind };
+	r = ask(h, m, &request, on_standstill, s, ret_error);
+	if (r < 0)
+		free(s);
+	return r;
+}
+
+int vm_on_suspend(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+	return ask_standstill(userdata, m, CONTROL_SUSPEND_VCPUS, ret_error);
+}
+
+int vm_on_resume(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+	return ask_standstill(userdata, m, CONTROL_RESUME_VCPUS, ret_error);
+}
+
 int vm_on_set_memory_balloon(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	struct control_request request = { .kind = CONTROL_BALLOON_ADJUST, .fd = -1 };
 	int r = sd_bus_message_read(m, "t", &request.bytes);
 
-	return r < 0 ? r : ask(userdata, m, &request, on_done, ret_error);
+	return r < 0 ? r : ask(userdata, m, &request, on_done, m, ret_error);
 }
 
 int vm_on_get_memory_balloon(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	const struct control_request request = { .kind = CONTROL_STATUS, .fd = -1 };
 
-	return ask(userdata, m, &request, on_balloon, ret_error);
+	return ask(userdata, m, &request, on_balloon, m, ret_error);
 }
 
 int vm_on_dump(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
@@ -136,7 +168,7 @@ int vm_on_dump(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 		err_sys(&err, -errno, "file");
 		return bus_error_set(ret_error, -EMFILE, &err);
 	}
-	return ask(userdata, m, &request, on_done, ret_error);
+	return ask(userdata, m, &request, on_done, m, ret_error);
 }
 
 /* --- vsock -------------------------------------------------------------------- */

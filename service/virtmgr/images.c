@@ -271,8 +271,8 @@ static int build_composite(struct build *b, const struct config_disk *d,
 	return r == -EINVAL ? err_prefix(err, -EBADMSG, "partitions") : r;
 }
 
-/* The number of the image in the child. */
-static int pass_composite(struct build *b, struct config_disk *d,
+/* The number of the image in the child, where it has this @name. */
+static int pass_composite(struct build *b, struct config_disk *d, const char *name,
 			  struct composite_source *sources, char (*paths)[FD_NAME_LEN],
 			  struct err *err)
 {
@@ -293,12 +293,13 @@ static int pass_composite(struct build *b, struct config_disk *d,
 	if (r >= 0)
 		r = pass_file(b->launch, "footer", im->footer, sizeof(im->footer), err);
 	if (r >= 0)
-		r = pass_file(b->launch, "composite", im->spec, im->spec_len, err);
+		r = pass_file(b->launch, name, im->spec, im->spec_len, err);
 	composite_image_free(im);
 	return r;
 }
 
-static int add_composite(struct build *b, struct config_disk *d, struct err *err)
+static int add_composite(struct build *b, struct config_disk *d, const char *name,
+			 struct err *err)
 {
 	AUTO_FREE struct composite_source *sources = calloc(d->n_partitions,
 							    sizeof(*sources));
@@ -306,7 +307,7 @@ static int add_composite(struct build *b, struct config_disk *d, struct err *err
 
 	if (!sources || !paths)
 		return err_sys(err, -ENOMEM, "partitions");
-	return pass_composite(b, d, sources, paths, err);
+	return pass_composite(b, d, name, sources, paths, err);
 }
 
 static int add_image(struct build *b, struct config_disk *d, struct err *err)
@@ -321,9 +322,12 @@ static int add_disks(struct build *b, struct vm_config *c, struct err *err)
 {
 	for (size_t i = 0; i < c->n_disks; i++) {
 		struct config_disk *d = &c->disks[i];
-		int n = d->n_partitions ? add_composite(b, d, err)
-					: add_image(b, d, err);
+		char name[32];
+		int n;
 
+		snprintf(name, sizeof(name), "disks[%zu]", i);
+		n = d->n_partitions ? add_composite(b, d, name, err)
+				    : add_image(b, d, err);
 		if (n < 0)
 			return vm_config_within(err, n, "disks", i);
 		/*
@@ -334,7 +338,7 @@ static int add_disks(struct build *b, struct vm_config *c, struct err *err)
 		launch_arg(b->launch, "--block");
 		if (launch_arg(b->launch, "path=" FD_NAME ",ro=%s", n,
 			       d->writable ? "false" : "true") < 0)
-			return err_sys(err, -ENOMEM, "disks[%zu]", i);
+			return err_sys(err, -ENOMEM, "%s", name);
 	}
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -17,14 +18,19 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "service/common/bus_error.h"
 
 #define FIRST_FD (STDERR_FILENO + 1)
+#define FD_PREFIX "/proc/self/fd/"
+/* A sentence about a file that another one names has room for both. */
+#define MAX_NAME 200
 
 struct launch {
 	char **argv; /* ended by NULL; [0] is the program */
 	size_t n_args;
 	int *fds; /* of FIRST_FD, FIRST_FD + 1... in the child */
-	size_t n_fds;
+	char **names; /* of these; NULL: it is no file */
+	size_t n_fds, n_names;
 	bool failed; /* to remember one of them */
 };
 
@@ -40,30 +46,71 @@ int launch_new(const char *program, struct launch **ret_launch, struct err *err)
 	return 0;
 }
 
-void launch_free(struct launch *l)
+/* What only the start needs. */
+static void spend(struct launch *l)
 {
-	if (!l)
-		return;
 	for (size_t i = 0; i < l->n_args; i++)
 		free(l->argv[i]);
 	for (size_t i = 0; i < l->n_fds; i++)
 		close(l->fds[i]);
-	free(l->argv);
-	free(l->fds);
+	free(TAKE_PTR(l->argv));
+	free(TAKE_PTR(l->fds));
+	l->n_args = l->n_fds = 0;
+}
+
+void launch_free(struct launch *l)
+{
+	if (!l)
+		return;
+	spend(l);
+	for (size_t i = 0; i < l->n_names; i++)
+		free(l->names[i]);
+	free(l->names);
 	free(l);
+}
+
+/* Of a file, or NULL. */
+static char *name_of(int fd)
+{
+	static const char memfd[] = "/memfd:", end[] = " (deleted)";
+	char link[32], path[PATH_MAX], *name = path;
+	struct err clean;
+	size_t len;
+	ssize_t n;
+
+	snprintf(link, sizeof(link), FD_PREFIX "%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n <= 0 || *path != '/')
+		return NULL;
+	path[n] = '\0';
+	if (strncmp(path, memfd, strlen(memfd)) == 0 &&
+	    (size_t)n >= strlen(memfd) + strlen(end)) {
+		path[(size_t)n - strlen(end)] = '\0';
+		name += strlen(memfd);
+	}
+	len = strlen(name);
+	if (len > MAX_NAME)
+		name += len - MAX_NAME;
+	/* A character may have been cut; and err_set() lets no controls pass. */
+	bus_text(name);
+	err_set(&clean, 0, "%s%s", len > MAX_NAME ? "..." : "", name);
+	return strdup(clean.msg);
 }
 
 int launch_fd(struct launch *l, int fd)
 {
-	int *more = reallocarray(l->fds, l->n_fds + 1, sizeof(*more));
+	int *fds = reallocarray(l->fds, l->n_fds + 1, sizeof(*fds));
+	char **names = reallocarray(l->names, l->n_fds + 1, sizeof(*names));
 
-	if (!more) {
+	l->fds = fds ?: l->fds;
+	l->names = names ?: l->names;
+	if (!fds || !names) {
 		close(fd);
 		l->failed = true;
 		return -ENOMEM;
 	}
-	l->fds = more;
-	l->fds[l->n_fds] = fd;
+	fds[l->n_fds] = fd;
+	names[l->n_names++] = name_of(fd);
 	return FIRST_FD + (int)l->n_fds++;
 }
 
@@ -99,6 +146,43 @@ int launch_arg(struct launch *l, const char *fmt, ...)
 	l->argv[l->n_args++] = arg;
 	l->argv[l->n_args] = NULL;
 	return 0;
+}
+
+/* --- what they are called ----------------------------------------------------- */
+
+/* The name at the beginning of @text, or NULL, and how long its number is there. */
+static const char *name_at(const struct launch *l, const char *text, size_t *ret_len)
+{
+	const char *digits = text + strlen(FD_PREFIX);
+	unsigned long n;
+	char *end;
+
+	if (strncmp(text, FD_PREFIX, strlen(FD_PREFIX)) != 0 || *digits < '0' ||
+	    *digits > '9')
+		return NULL;
+	n = strtoul(digits, &end, 10);
+	if (n < FIRST_FD || n - FIRST_FD >= l->n_names || !l->names[n - FIRST_FD])
+		return NULL;
+	*ret_len = (size_t)(end - text);
+	return l->names[n - FIRST_FD];
+}
+
+void launch_name_files(const struct launch *l, const char *text, char *buf, size_t size)
+{
+	size_t at = 0, skip;
+
+	for (; *text; text += skip) {
+		const char *name = name_at(l, text, &skip);
+		size_t n = name ? strlen(name) : (skip = 1);
+
+		if (at < size)
+			memcpy(buf + at, name ?: text, n < size - at ? n : size - at);
+		at += n;
+	}
+	if (at < size)
+		buf[at] = '\0';
+	else
+		memcpy(buf + size - 4, "...", 4);
 }
 
 /* --- in the child ------------------------------------------------------------- */
@@ -249,6 +333,7 @@ int launch_start(struct launch *l, int cgroup_fd, int stderr_fd, pid_t *ret_pid,
 		}
 		return err_sys(err, r, "%s", l->argv[0]);
 	}
+	spend(l);
 	*ret_pid = pid;
 	*ret_pidfd = pidfd;
 	return 0;

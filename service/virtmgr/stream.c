@@ -147,7 +147,7 @@ void stream_write(struct stream *s, const void *buf, size_t len)
 
 bool stream_is_full(const struct stream *s)
 {
-	return s->len > 0;
+	return s->len > 0 || s->broken;
 }
 
 /* Of what waits; false: it is broken. */

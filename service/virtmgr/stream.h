@@ -37,7 +37,7 @@ void stream_free(struct stream *s); /* takes NULL; what waits is lost */
 
 /* Write, now or when that is possible; what does not fit is lost. */
 void stream_write(struct stream *s, const void *buf, size_t len);
-/* Whether something waits to be written. */
+/* Whether something waits to be written, or nothing can be any more. */
 bool stream_is_full(const struct stream *s);
 /* Read no more, or again. */
 void stream_pause(struct stream *s, bool pause);

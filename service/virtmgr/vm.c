@@ -18,15 +18,31 @@
 
 #define DEFAULT_MEMORY_MIB 256
 
+/* What vmm says, with names in it. */
+#define MAX_SENTENCE 1024
+
 /* --- states ------------------------------------------------------------------- */
+
+/* For those who list VMs. */
+static void update_context(const struct vm *v)
+{
+	global_update_context(v->host->global, v->cid, v->state, v->suspended,
+			      cgroup_path(v->cgroup));
+}
 
 static void set_state(struct vm *v, enum vm_state state)
 {
 	v->state = state;
 	if (state > VM_STARTING)
 		v->start_timer = sd_event_source_disable_unref(v->start_timer);
-	global_update_context(v->host->global, v->cid, state, cgroup_path(v->cgroup));
+	update_context(v);
 	handle_tell_state(v);
+}
+
+void vm_set_suspended(struct vm *v, bool suspended)
+{
+	v->suspended = suspended;
+	update_context(v);
 }
 
 static void on_payload(void *arg, enum payload_event event, int32_t code,
@@ -88,6 +104,18 @@ static int reserve_cid(struct vm *v, const struct vm_config *c, struct err *err)
 	return r;
 }
 
+static int add_arguments(struct vm *v, struct vm_config *c, struct err *err)
+{
+	int r = arguments_add(c, v->launch, err);
+	struct err numbered;
+
+	if (r < 0 && err) {
+		numbered = *err;
+		launch_name_files(v->launch, numbered.msg, err->msg, sizeof(err->msg));
+	}
+	return r;
+}
+
 static int prepare(struct vm *v, struct vm_config *c, struct err *err)
 {
 	AUTO_FREE char *program = paths_program("vmm");
@@ -97,7 +125,7 @@ static int prepare(struct vm *v, struct vm_config *c, struct err *err)
 		return err_sys(err, -ENOMEM, "vmm");
 	r = launch_new(program, &v->launch, err);
 	if (r == 0)
-		r = arguments_add(c, v->launch, err);
+		r = add_arguments(v, c, err);
 	if (r == 0 && c->log >= 0)
 		r = console_check(c->log, true, "log", err);
 	if (r < 0)
@@ -198,7 +226,8 @@ static void die(struct vm *v)
 
 	free_remains(v);
 	v->state = VM_DEAD;
-	global_update_context(v->host->global, v->cid, VM_DEAD, NULL);
+	v->suspended = false;
+	update_context(v);
 	err_set(&err, -ENOEXEC, "%s", death_sentence(&v->death));
 	handle_answer(TAKE_PTR(v->start_call), failed ? -ENOEXEC : 0, &err);
 	for (size_t i = 0; i < v->n_stop_calls; i++)
@@ -213,16 +242,21 @@ static void die(struct vm *v)
 static void on_line(void *arg, const char *line)
 {
 	const struct vm *v = arg;
+	char named[MAX_SENTENCE];
 
-	log_info("vm", "%u: %s", v->cid, line);
+	launch_name_files(v->launch, line, named, sizeof(named));
+	log_info("vm", "%u: %s", v->cid, named);
 }
 
 static void on_ended(void *arg, struct death_signs *signs)
 {
 	struct vm *v = arg;
+	char named[MAX_SENTENCE];
 
 	signs->killed_for = v->killed_for;
 	death_find(signs, &v->death);
+	launch_name_files(v->launch, death_sentence(&v->death), named, sizeof(named));
+	death_reword(&v->death, named);
 	die(v);
 }
 
@@ -290,7 +324,7 @@ static void announce_cgroup(void *arg, const char *path)
 {
 	const struct vm *v = arg;
 
-	global_update_context(v->host->global, v->cid, VM_STARTING, path);
+	global_update_context(v->host->global, v->cid, VM_STARTING, false, path);
 }
 
 /* A host that does not let this user have one is nothing that the VM can help. */
@@ -326,7 +360,6 @@ static int start(struct vm *v, struct err *err)
 	}
 	if (r < 0)
 		return r;
-	launch_free(TAKE_PTR(v->launch));
 	return requests_add(v->requests, &status, on_running, v, err);
 }
 

@@ -47,12 +47,13 @@ struct vm {
 	int lease_fd;
 	int log_fd; /* until it starts */
 	enum vm_state state;
+	bool suspended;
 	int console_input_device;
 	bool balloon;
 	uint64_t start_timeout_s;
 	uint64_t cpu_percent, memory_max;
-	struct launch *launch; /* until it starts */
-	struct cgroup *cgroup; /* these until it is dead */
+	struct launch *launch; /* these until it is dead */
+	struct cgroup *cgroup;
 	struct console *console;
 	struct vsock *vsock;
 	struct process *process;
@@ -77,6 +78,9 @@ int vm_new(struct vm_host *host, struct vm_config *c, struct vm **ret_vm,
 	   struct err *err);
 /* Nobody has a handle: kill it, and free it when it is dead; perhaps at once. */
 void vm_release(struct vm *v);
+
+/* Its CPUs have been made to stand still, or to go on. */
+void vm_set_suspended(struct vm *v, bool suspended);
 
 /* @call is answered when the VM runs, or has failed to. */
 int vm_start(struct vm *v, sd_bus_message *call, struct err *err);

@@ -24,7 +24,8 @@ struct told {
 	const char *name, *cgroup;
 	uint64_t memory;
 	uint32_t cpus, state;
-	bool has_state;
+	int suspended; /* a D-Bus boolean */
+	bool has_state, has_suspended;
 };
 
 static int read_value(sd_bus_message *m, const char *key, struct told *told,
@@ -39,6 +40,7 @@ static int read_value(sd_bus_message *m, const char *key, struct told *told,
 		{ "memory", "t", offsetof(struct told, memory) },
 		{ "cpus", "u", offsetof(struct told, cpus) },
 		{ "state", "u", offsetof(struct told, state) },
+		{ "suspended", "b", offsetof(struct told, suspended) },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
@@ -48,6 +50,8 @@ static int read_value(sd_bus_message *m, const char *key, struct told *told,
 
 			told->has_state |= keys[i].offset ==
 					   offsetof(struct told, state);
+			told->has_suspended |= keys[i].offset ==
+					       offsetof(struct told, suspended);
 			return r < 0 ? err_set(err, -EINVAL, "%s: is not of type %s",
 					       key, keys[i].type)
 				     : 0;
@@ -125,6 +129,7 @@ static struct context *context_new(const struct told *told)
 	context->memory = told->memory;
 	context->cpus = told->cpus;
 	context->state = told->state;
+	context->suspended = told->suspended;
 	if (replace(&context->name, told->name ?: "") < 0 ||
 	    (told->cgroup && *told->cgroup &&
 	     replace(&context->cgroup, told->cgroup) < 0)) {
@@ -136,11 +141,21 @@ static struct context *context_new(const struct told *told)
 
 static void context_enter(struct context *context, struct conn *conn, uint32_t cid)
 {
+	struct service *s = conn->service;
+	/* They are given in turn, so most are the last. */
+	struct context *before = TAILQ_LAST(&s->contexts, context_order);
+
+	while (before && before->cid > cid)
+		before = TAILQ_PREV(before, context_order, ordered);
+	if (before)
+		TAILQ_INSERT_AFTER(&s->contexts, before, context, ordered);
+	else
+		TAILQ_INSERT_HEAD(&s->contexts, context, ordered);
 	context->conn = conn;
 	context->cid = cid;
 	conn->user->vms++;
 	conn->user->memory += context->memory;
-	conn->service->by_cid[cid] = context;
+	s->by_cid[cid] = context;
 	LIST_INSERT_HEAD(&conn->contexts, context, entry);
 }
 
@@ -150,6 +165,7 @@ static void context_drop(struct context *context)
 	struct service *s = conn->service;
 
 	LIST_REMOVE(context, entry);
+	TAILQ_REMOVE(&s->contexts, context, ordered);
 	s->by_cid[context->cid] = NULL;
 	conn->user->vms--;
 	conn->user->memory -= context->memory;
@@ -164,17 +180,6 @@ void contexts_drop(struct conn *conn)
 {
 	while (!LIST_EMPTY(&conn->contexts))
 		context_drop(LIST_FIRST(&conn->contexts));
-}
-
-/* That one of the caller's own; NULL with an error. */
-static struct context *find_own(struct conn *conn, uint32_t cid, struct err *err)
-{
-	struct context *context = cid <= CID_LAST ? conn->service->by_cid[cid] : NULL;
-
-	if (context && context->conn == conn)
-		return context;
-	err_set(err, -ENOENT, "CID %" PRIu32 ": is no VM of this manager", cid);
-	return NULL;
 }
 
 static int check_limits(struct conn *conn, uint64_t memory, struct err *err)
@@ -270,23 +275,35 @@ int global_on_adopt_vm_context(sd_bus_message *m, void *userdata,
 	return sd_bus_reply_method_return(m, "");
 }
 
+/* The caller's VM whose CID @m begins with; or NULL, and what a handler returns. */
+static struct context *read_own(struct conn *conn, sd_bus_message *m, int *ret_r,
+				sd_bus_error *ret_error)
+{
+	struct context *context;
+	struct err err;
+	uint32_t cid = 0;
+
+	*ret_r = conn_check(conn, ret_error);
+	if (*ret_r >= 0)
+		*ret_r = sd_bus_message_read(m, "u", &cid);
+	if (*ret_r < 0)
+		return NULL;
+	context = cid <= CID_LAST ? conn->service->by_cid[cid] : NULL;
+	if (context && context->conn == conn)
+		return context;
+	err_set(&err, -ENOENT, "CID %" PRIu32 ": is no VM of this manager", cid);
+	*ret_r = bus_error_set(ret_error, -ENOENT, &err);
+	return NULL;
+}
+
 int global_on_release_vm_context(sd_bus_message *m, void *userdata,
 				 sd_bus_error *ret_error)
 {
-	struct conn *conn = userdata;
-	struct context *context;
-	struct err err = { "" };
-	uint32_t cid;
-	int r = conn_check(conn, ret_error);
+	int r;
+	struct context *context = read_own(userdata, m, &r, ret_error);
 
-	if (r < 0)
-		return r;
-	r = sd_bus_message_read(m, "u", &cid);
-	if (r < 0)
-		return r;
-	context = find_own(conn, cid, &err);
 	if (!context)
-		return bus_error_set(ret_error, -ENOENT, &err);
+		return r;
 	context_drop(context);
 	return sd_bus_reply_method_return(m, "");
 }
@@ -294,26 +311,22 @@ int global_on_release_vm_context(sd_bus_message *m, void *userdata,
 int global_on_update_vm_context(sd_bus_message *m, void *userdata,
 				sd_bus_error *ret_error)
 {
-	struct conn *conn = userdata;
-	struct context *context;
+	int r;
+	struct context *context = read_own(userdata, m, &r, ret_error);
 	struct err err = { "" };
 	struct told told;
-	uint32_t cid;
-	int r = conn_check(conn, ret_error);
 
-	if (r < 0)
+	if (!context)
 		return r;
-	r = sd_bus_message_read(m, "u", &cid);
-	if (r < 0)
-		return r;
-	context = find_own(conn, cid, &err);
-	r = context ? read_told(m, &told, &err) : -ENOENT;
+	r = read_told(m, &told, &err);
 	if (r == 0 && told.cgroup)
 		r = replace(&context->cgroup, *told.cgroup ? told.cgroup : NULL);
 	if (r < 0)
 		return bus_error_set(ret_error, r, &err);
 	if (told.has_state)
 		context->state = told.state;
+	if (told.has_suspended)
+		context->suspended = told.suspended;
 	return sd_bus_reply_method_return(m, "");
 }
 
@@ -323,8 +336,9 @@ static int append_vm(sd_bus_message *m, const struct context *vm)
 	/* A number that may be another process' by now is none. */
 	uint32_t pid = rights_lives(manager) ? (uint32_t)manager->pid : 0;
 
-	return sd_bus_message_append(m, "a{sv}", 7, "cid", "u", vm->cid, "name", "s",
-				     vm->name, "state", "u", vm->state, "uid", "u",
+	return sd_bus_message_append(m, "a{sv}", 8, "cid", "u", vm->cid, "name", "s",
+				     vm->name, "state", "u", vm->state, "suspended",
+				     "b", vm->suspended, "uid", "u",
 				     (uint32_t)manager->uid, "pid", "u", pid, "memory",
 				     "t", vm->memory, "cpus", "u", vm->cpus);
 }
@@ -345,7 +359,7 @@ static uint64_t unread(const struct user *user, const struct service *s)
 int global_on_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
-	struct conn *conn = userdata, *manager;
+	struct conn *conn = userdata;
 	struct err err = { "" };
 	struct context *vm;
 	int r = conn_check(conn, ret_error);
@@ -361,13 +375,10 @@ int global_on_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *ret_erro
 	r = sd_bus_message_new_method_return(m, &reply);
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-	LIST_FOREACH(manager, &conn->service->conns, entry)
+	TAILQ_FOREACH(vm, &conn->service->contexts, ordered)
 	{
-		LIST_FOREACH(vm, &manager->contexts, entry)
-		{
-			if (r >= 0 && conn_sees(conn, vm))
-				r = append_vm(reply, vm);
-		}
+		if (r >= 0 && conn_sees(conn, vm))
+			r = append_vm(reply, vm);
 	}
 	if (r >= 0)
 		r = sd_bus_message_close_container(reply);

@@ -254,6 +254,7 @@ int service_new(sd_event *event, struct service_setup *setup,
 		return err_sys(err, -ENOMEM, "the service");
 	}
 	s->event = sd_event_ref(event);
+	TAILQ_INIT(&s->contexts);
 	s->conf = setup->conf;
 	s->name = setup->name;
 	s->listen_fd = setup->listen_fd;

@@ -33,8 +33,10 @@ struct user {
 /* A VM. */
 struct context {
 	LIST_ENTRY(context) entry; /* of the manager's */
+	TAILQ_ENTRY(context) ordered;
 	struct conn *conn;
 	uint32_t cid, cpus, state;
+	bool suspended;
 	uint64_t memory; /* bytes */
 	char *name, *cgroup; /* cgroup: or NULL */
 };
@@ -71,6 +73,7 @@ struct service {
 	unsigned n_refused;
 	LIST_HEAD(, conn) conns;
 	LIST_HEAD(, user) users;
+	TAILQ_HEAD(context_order, context) contexts; /* by CID */
 	struct context *by_cid[CID_LAST + 1];
 };
 

@@ -13,29 +13,24 @@
 
 /* --- those without arguments -------------------------------------------------- */
 
-static int call(const char *member, const char *vm, struct err *err)
+static int call(const struct command *c, const void *opts, char **args, struct err *err)
 {
 	AUTO_BUS sd_bus *bus = NULL;
-	int r = connect_vm(vm, &bus, err);
+	int r = connect_vm(args[0], &bus, err);
 
-	return r < 0 ? r : connect_call(bus, member, NULL, err, NULL);
+	(void)opts;
+	return r < 0 ? r : connect_call(bus, c->member, NULL, err, NULL);
 }
 
-#define SIMPLE(name_, member, help_)                                             \
-	static int name_(const struct command *c, const void *opts, char **args, \
-			 struct err *err)                                        \
-	{                                                                        \
-		(void)c;                                                         \
-		(void)opts;                                                      \
-		return call(member, args[0], err);                               \
-	}                                                                        \
-	const struct command command_##name_ = {                                 \
-		.name = #name_,                                                  \
-		.synopsis = "NAME|CID",                                          \
-		.help = help_,                                                   \
-		.min = 1,                                                        \
-		.max = 1,                                                        \
-		.run = name_,                                                    \
+#define SIMPLE(name_, member_, help_)            \
+	const struct command command_##name_ = { \
+		.name = #name_,                  \
+		.synopsis = "NAME|CID",          \
+		.help = help_,                   \
+		.member = member_,               \
+		.min = 1,                        \
+		.max = 1,                        \
+		.run = call,                     \
 	}
 
 SIMPLE(stop, "Stop",
@@ -46,8 +41,7 @@ SIMPLE(resume, "Resume", "Let a suspended VM go on.\n");
 SIMPLE(powerbtn, "PowerButton",
        "Press a VM's power button, upon which most guests shut down.\n");
 
-/* --- balloon
- * -------------------------------------------------------------------------- */
+/* --- balloon --------------------------------------------------------------- */
 
 static int balloon(const struct command *c, const void *opts, char **args,
 		   struct err *err)
@@ -88,8 +82,7 @@ const struct command command_balloon = {
 	.run = balloon,
 };
 
-/* --- dump
- * ----------------------------------------------------------------------------- */
+/* --- dump ------------------------------------------------------------------ */
 
 static int dump(const struct command *c, const void *opts, char **args, struct err *err)
 {
@@ -117,8 +110,7 @@ const struct command command_dump = {
 	.run = dump,
 };
 
-/* --- create-partition
- * ------------------------------------------------------------------ */
+/* --- create-partition ------------------------------------------------------ */
 
 static const char *const formats[] = { "raw", "instance", "encryptedstore", NULL };
 

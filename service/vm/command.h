@@ -17,6 +17,7 @@ struct command {
 	const char *help; /* whole sentences, with newlines */
 	const struct opt *opts; /* NULL: none but --help */
 	size_t opts_size; /* of the struct that they fill */
+	const char *member; /* of a VM's, for those that only call one */
 	unsigned min, max; /* how many other arguments */
 	/*
 	 * @args: those, ended by NULL. Returns the exit status, or -errno with a

@@ -38,7 +38,10 @@ static void cell(const struct column *c, const json_t *vm)
 	const json_t *v = json_object_get(vm, c->key);
 	char text[128];
 
-	if (json_is_string(v))
+	if (strcmp(c->key, "state") == 0 &&
+	    json_is_true(json_object_get(vm, "suspended")))
+		snprintf(text, sizeof(text), "suspended");
+	else if (json_is_string(v))
 		snprintf(text, sizeof(text), "%s", json_string_value(v));
 	else if (strcmp(c->key, "memory") == 0)
 		snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT "M",

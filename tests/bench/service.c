@@ -48,8 +48,7 @@ static double quartile(double *values, unsigned n, unsigned q)
 	return values[q == 4 ? n - 1 : (size_t)n * q / 4];
 }
 
-/* --- start
- * ----------------------------------------------------------------------------- */
+/* --- start ----------------------------------------------------------------- */
 
 /* With what the manager gives it, a control connection and a vsock aside. */
 static double start_directly(void)
@@ -135,8 +134,7 @@ static void measure_start(unsigned rounds)
 	client_free(client);
 }
 
-/* --- memory
- * ------------------------------------------------------------------------------ */
+/* --- memory ---------------------------------------------------------------- */
 
 static double private_kib(const char *name)
 {
@@ -195,8 +193,7 @@ static void measure_memory(void)
 	client_free(client);
 }
 
-/* --- calls
- * --------------------------------------------------------------------------------- */
+/* --- calls ----------------------------------------------------------------- */
 
 struct shared {
 	volatile int go, stop;

@@ -608,10 +608,31 @@ static void input_for_a_vm_that_has_ended_goes_nowhere(void **state)
 	fd = attach(e);
 	close(TAKE_FD(e->vmm));
 	run(e);
-	puts_to(e->in, "hello");
+	/* As by the end of it, which comes soon. */
+	assert_int_equal(write(e->in, "hello", 5), -1);
+	assert_int_equal(errno, EPIPE);
 	puts_to(fd, "hello");
 	run(e);
 	close(fd);
+	run(e);
+}
+
+/* It would be read for ever. */
+static void endless_input_that_nobody_takes_is_left(void **state)
+{
+	struct env *e = *state;
+	int in = open("/dev/zero", O_RDONLY | O_CLOEXEC), attached;
+
+	assert_return_code(in, errno);
+	make(e, -1, in);
+	attached = attach(e);
+	/* First vmm refuses it, then it is gone. */
+	assert_return_code(shutdown(e->vmm, SHUT_RD), errno);
+	run(e);
+	close(TAKE_FD(e->vmm));
+	run(e);
+	/* Who is attached may still go. */
+	close(attached);
 	run(e);
 }
 
@@ -691,6 +712,7 @@ int main(void)
 		TEST(a_stream_that_is_closed_is_dropped),
 		TEST(a_client_that_leaves_is_not_missed),
 		TEST(input_for_a_vm_that_has_ended_goes_nowhere),
+		TEST(endless_input_that_nobody_takes_is_left),
 		TEST(the_last_words_are_written),
 		TEST(a_reader_that_sleeps_does_not_stop_the_end),
 		TEST(descriptors_must_allow_what_they_are_for),

@@ -52,6 +52,77 @@ static void test_others_vms_are_seen_by_root_and_the_debug_group_only(void **sta
 	close(lease);
 }
 
+/* The CIDs that are listed; how many. */
+static unsigned list_cids(sd_bus *bus, uint32_t *cids, unsigned max)
+{
+	sd_bus_message *reply = NULL;
+	unsigned n = 0;
+	const char *key;
+
+	assert_int_equal(rig_call(bus, "ListVms", &reply, NULL, ""), 0);
+	assert_true(sd_bus_message_enter_container(reply, 'a', "a{sv}") > 0);
+	for (; n < max && sd_bus_message_enter_container(reply, 'a', "{sv}") > 0; n++) {
+		assert_true(sd_bus_message_enter_container(reply, 'e', "sv") > 0);
+		assert_true(sd_bus_message_read(reply, "s", &key) > 0);
+		assert_string_equal(key, "cid");
+		assert_true(sd_bus_message_read(reply, "v", "u", &cids[n]) > 0);
+		assert_true(sd_bus_message_exit_container(reply) > 0);
+		while (sd_bus_message_skip(reply, "{sv}") > 0)
+			;
+		assert_true(sd_bus_message_exit_container(reply) > 0);
+	}
+	sd_bus_message_unref(reply);
+	return n;
+}
+
+static void assert_listed(sd_bus *bus, const uint32_t *cids, unsigned n)
+{
+	uint32_t listed[8];
+
+	assert_int_equal(list_cids(bus, listed, 8), n);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(listed[i], cids[i]);
+}
+
+static void test_vms_are_listed_by_cid(void **state)
+{
+	struct daemon_rig *rig = rig_of(state);
+	sd_bus *bus[] = { rig_connect(rig, ALICE), rig_connect(rig, 0) };
+	static const unsigned order[] = { 2, 0, 3, 1 };
+	uint32_t cids[4];
+	int leases[4];
+
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(
+			rig_create(bus[i % 2], "one", 1, &cids[i], &leases[i], NULL),
+			0);
+	assert_listed(bus[1], cids, 4);
+	/* Adopted in any order. */
+	assert_int_equal(rig_stop(rig, SIGKILL), -1);
+	rig_start(rig);
+	for (int i = 0; i < 2; i++) {
+		sd_bus_close_unref(bus[i]);
+		bus[i] = rig_connect(rig, i ? 0 : ALICE);
+	}
+	for (int i = 0; i < 4; i++) {
+		char line[64] = "";
+		unsigned n = order[i];
+
+		assert_true(pread(leases[n], line, sizeof(line) - 1, 0) > 0);
+		assert_int_equal(rig_call(bus[n % 2], "AdoptVmContext", NULL, NULL,
+					  "usa{sv}", cids[n], line, 0),
+				 0);
+	}
+	assert_listed(bus[1], cids, 4);
+	assert_int_equal(rig_call(bus[1], "ReleaseVmContext", NULL, NULL, "u", cids[3]),
+			 0);
+	assert_listed(bus[1], cids, 3);
+	for (int i = 0; i < 4; i++)
+		close(leases[i]);
+	for (int i = 0; i < 2; i++)
+		sd_bus_close_unref(bus[i]);
+}
+
 static void test_nobody_but_its_manager_changes_a_vm(void **state)
 {
 	struct daemon_rig *rig = rig_of(state);
@@ -560,6 +631,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_who_is_not_in_the_group_is_told_so_whatever_he_calls),
 		TEST(test_others_vms_are_seen_by_root_and_the_debug_group_only),
+		TEST(test_vms_are_listed_by_cid),
 		TEST(test_nobody_but_its_manager_changes_a_vm),
 		TEST(test_another_users_vm_is_not_there_to_be_opened),
 		TEST(test_a_vm_is_opened_over_a_socket_that_the_service_makes),

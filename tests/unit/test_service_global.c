@@ -207,7 +207,12 @@ static uint32_t only_vm(struct rig *rig, const char *wanted)
 	while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
 		assert_return_code(sd_bus_message_read(m, "s", &key), 0);
 		if (strcmp(key, wanted) == 0)
-			assert_return_code(sd_bus_message_read(m, "v", "u", &value), 0);
+			assert_return_code(
+				sd_bus_message_read(m, "v",
+						    strcmp(key, "suspended") == 0 ? "b"
+										  : "u",
+						    &value),
+				0);
 		else
 			assert_return_code(sd_bus_message_skip(m, "v"), 0);
 		sd_bus_message_exit_container(m);
@@ -441,8 +446,11 @@ static void test_what_the_manager_tells_is_listed(void **state)
 	assert_int_equal(only_vm(rig, "cpus"), 3);
 	assert_int_equal(only_vm(rig, "uid"), geteuid());
 	assert_int_equal(only_vm(rig, "pid"), getpid());
-	global_update_context(rig->g, cid, 2, NULL);
+	global_update_context(rig->g, cid, 2, true, NULL);
 	assert_int_equal(only_vm(rig, "state"), 2);
+	assert_int_equal(only_vm(rig, "suspended"), true);
+	global_update_context(rig->g, cid, 2, false, NULL);
+	assert_int_equal(only_vm(rig, "suspended"), false);
 	close(lease);
 }
 
@@ -452,13 +460,14 @@ static void test_a_private_service_that_is_killed_is_replaced(void **state)
 	int lease, more;
 	uint32_t cid = create(rig, &lease);
 
-	global_update_context(rig->g, cid, 3, NULL);
+	global_update_context(rig->g, cid, 3, true, NULL);
 	kill_private(rig);
 	/* The call that meets the loss may fail; it is not to be in vain twice. */
 	while (sd_bus_message_is_method_error(ask(rig, "ListVms", NULL), NULL))
 		;
 	assert_int_equal(only_vm(rig, "cid"), cid);
 	assert_int_equal(only_vm(rig, "state"), 3);
+	assert_int_equal(only_vm(rig, "suspended"), true);
 	assert_int_not_equal(create(rig, &more), cid);
 	close(lease);
 	close(more);
@@ -499,6 +508,47 @@ static void test_a_manager_with_vms_waits_for_the_hosts_service(void **state)
 	assert_int_equal(create(rig, &none), cid + 1);
 	close(lease);
 	close(none);
+}
+
+/* As create(), however long the service takes. */
+static uint32_t create_at_last(struct rig *rig, int *ret_lease)
+{
+	struct err err = { "" };
+	uint32_t cid;
+	int r;
+
+	do
+		r = global_create_context(rig->g, "one", 1, 1, &cid, ret_lease, &err);
+	while (r == -ETIMEDOUT);
+	if (r < 0)
+		fail_msg("%s", err.msg);
+	return cid;
+}
+
+/* Nobody waits for that answer any more, so nobody else would give it back. */
+static void test_a_cid_that_comes_too_late_is_given_back(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t first, late, next;
+	int leases[2];
+
+	start_system(rig);
+	setenv("SYSTEMD_BUS_TIMEOUT", "1s", 1);
+	first = create_at_last(rig, &leases[0]);
+	unsetenv("SYSTEMD_BUS_TIMEOUT");
+	assert_return_code(kill(rig->system, SIGSTOP), errno);
+	assert_int_equal(
+		global_create_context(rig->g, "late", 1, 1, &late, &leases[1], NULL),
+		-ETIMEDOUT);
+	assert_return_code(kill(rig->system, SIGCONT), errno);
+	/* Asked for after the other, so that one has been given. */
+	next = create_at_last(rig, &leases[1]);
+	assert_true(next > first + 1);
+	for (int i = 0; i < 200 && known_to(connect_to(rig, "system/socket")) > 2; i++)
+		assert_return_code(sd_event_run(rig->event, 50000), 0);
+	assert_int_equal(known_to(connect_to(rig, "system/socket")), 2);
+	close(leases[0]);
+	close(leases[1]);
 }
 
 static void test_another_clients_vm_is_opened_by_its_manager(void **state)
@@ -555,6 +605,7 @@ int main(void)
 		TEST(test_a_private_service_that_is_killed_is_replaced),
 		TEST(test_the_hosts_service_is_used_where_there_is_one),
 		TEST(test_a_manager_with_vms_waits_for_the_hosts_service),
+		TEST(test_a_cid_that_comes_too_late_is_given_back),
 		TEST(test_another_clients_vm_is_opened_by_its_manager),
 		TEST(test_what_is_not_there_or_ambiguous_is_not_opened),
 	};

@@ -232,6 +232,125 @@ static void a_lack_of_descriptors_is_an_error(void **state)
 	launch_free(l);
 }
 
+/* --- names ---------------------------------------------------------------------- */
+
+static void assert_named(const struct launch *l, const char *text, const char *want)
+{
+	char got[1024];
+
+	launch_name_files(l, text, got, sizeof(got));
+	assert_string_equal(got, want);
+}
+
+/* A new file in the current folder, as the child's next one. */
+static void add_file(struct launch *l, const char *name)
+{
+	int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	assert_return_code(fd, errno);
+	assert_true(launch_fd(l, fd) >= 0);
+	assert_return_code(unlink(name), errno);
+}
+
+static void enter_new_folder(char *path, size_t size)
+{
+	char template[] = "/tmp/launch.XXXXXX";
+
+	assert_non_null(mkdtemp(template));
+	assert_return_code(chdir(template), errno);
+	assert_non_null(getcwd(path, size));
+}
+
+static void leave_folder(const char *path)
+{
+	assert_return_code(chdir("/"), errno);
+	assert_return_code(rmdir(path), errno);
+}
+
+static void files_are_called_by_their_names(void **state)
+{
+	struct launch *l = shell("true");
+	char dir[64], want[256], text[64];
+
+	(void)state;
+	enter_new_folder(dir, sizeof(dir));
+	add_file(l, "a kernel");
+	assert_int_equal(launch_fd(l, memfd_create("disks[1]", MFD_CLOEXEC)), 4);
+	snprintf(want, sizeof(want), "image disks[1]: image %s/a kernel: short", dir);
+	assert_named(l, "image /proc/self/fd/4: image /proc/self/fd/3: short", want);
+	/* As long as somebody may still say something. */
+	assert_int_equal(run(l, text, sizeof(text)), 0);
+	assert_named(l, "image /proc/self/fd/4: image /proc/self/fd/3: short", want);
+	leave_folder(dir);
+	launch_free(l);
+}
+
+static void what_is_no_file_keeps_its_number(void **state)
+{
+	static const char *const texts[] = {
+		"",
+		"/proc/self/fd/",
+		"/proc/self/fd/x",
+		"/proc/self/fd/-3",
+		"/proc/self/fd/2",
+		"/proc/self/fd/4: a pipe",
+		"/proc/self/fd/5",
+		"/proc/self/fd/33",
+		"/proc/self/fd/18446744073709551619",
+		"/proc/self/f",
+	};
+	struct launch *l = shell("true");
+	int fds[2];
+
+	(void)state;
+	assert_return_code(pipe2(fds, O_CLOEXEC), errno);
+	assert_int_equal(launch_fd(l, memfd_create("x", MFD_CLOEXEC)), 3);
+	assert_int_equal(launch_fd(l, fds[0]), 4);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		assert_named(l, texts[i], texts[i]);
+	close(fds[1]);
+	launch_free(l);
+}
+
+/* They go to logs, terminals and D-Bus. */
+static void hostile_names_are_tame(void **state)
+{
+	struct launch *l = shell("true");
+	char dir[64], want[256], name[256] = "";
+
+	(void)state;
+	enter_new_folder(dir, sizeof(dir));
+	add_file(l, "\n\x1b]0;\xc2\x9b\x7f\xff\xef\xbf\xbf\xc3\xa4");
+	snprintf(want, sizeof(want), "%s/??]0;???????\xc3\xa4\xc3\xa4", dir);
+	assert_named(l, "/proc/self/fd/3\xc3\xa4", want);
+
+	/* The end of it tells more than its folders; but not half a character. */
+	for (size_t i = 0; i < 119; i++)
+		strcat(name, "\xc3\xa4");
+	strcat(name, "x");
+	add_file(l, name);
+	snprintf(want, sizeof(want), "...?%s.", name + strlen(name) - 199);
+	assert_named(l, "/proc/self/fd/4.", want);
+	leave_folder(dir);
+	launch_free(l);
+}
+
+static void what_does_not_fit_is_cut(void **state)
+{
+	struct launch *l = shell("true");
+	char got[8];
+
+	(void)state;
+	assert_int_equal(launch_fd(l, memfd_create("12345", MFD_CLOEXEC)), 3);
+	launch_name_files(l, "a /proc/self/fd/3", got, sizeof(got));
+	assert_string_equal(got, "a 12345");
+	launch_name_files(l, "ab /proc/self/fd/3", got, sizeof(got));
+	assert_string_equal(got, "ab 1...");
+	launch_name_files(l, "/proc/self/fd/3 and more of it", got, sizeof(got));
+	assert_string_equal(got, "1234...");
+	launch_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +362,10 @@ int main(void)
 		cmocka_unit_test(what_cannot_run_is_an_error),
 		cmocka_unit_test(who_starts_it_takes_it_along),
 		cmocka_unit_test(a_lack_of_descriptors_is_an_error),
+		cmocka_unit_test(files_are_called_by_their_names),
+		cmocka_unit_test(what_is_no_file_keeps_its_number),
+		cmocka_unit_test(hostile_names_are_tame),
+		cmocka_unit_test(what_does_not_fit_is_cut),
 	};
 	struct rlimit l;
 

@@ -111,8 +111,7 @@ int guest_create(struct client *client, const char *guest, const char *params,
 	return r < 0 ? r : guest_open(handle, ret, err);
 }
 
-/* --- what it is asked
- * ----------------------------------------------------------------- */
+/* --- what it is asked ------------------------------------------------------ */
 
 int guest_call(struct guest *g, const char *member, struct err *err)
 {

@@ -288,8 +288,7 @@ static void test_nothing_is_left_when_all_are_killed_at_once(void **state)
 	clear_away();
 }
 
-/* --- descriptors under way
- * -------------------------------------------------------------- */
+/* --- descriptors under way ------------------------------------------------- */
 
 /* A client that sends @n requests with files, does not read an answer, and is gone. */
 static void send_and_vanish(unsigned n)

@@ -140,8 +140,7 @@ static size_t settled_fds(struct client *client)
 	return n;
 }
 
-/* --- files that are none
- * --------------------------------------------------------------- */
+/* --- files that are none --------------------------------------------------- */
 
 enum kind {
 	DIRECTORY,
@@ -289,8 +288,7 @@ static void test_disks_that_cannot_be_written_are_refused_by_their_key(void **st
 	end_manager();
 }
 
-/* --- files by index
- * ----------------------------------------------------------------------- */
+/* --- files by index -------------------------------------------------------- */
 
 static int pass(struct client *client, int fd, unsigned n, uint32_t *ret_first,
 		struct err *err)
@@ -418,9 +416,7 @@ static void test_a_vm_may_have_more_files_than_a_message(void **state)
 	end_manager();
 }
 
-/* --- bytes
- * ------------------------------------------------------------------------------------
- */
+/* --- bytes ----------------------------------------------------------------- */
 
 #define GREETING "\0AUTH ANONYMOUS\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n"
 
@@ -522,9 +518,7 @@ static void test_a_descriptor_that_is_not_there_is_refused(void **state)
 	end_manager();
 }
 
-/* --- too much
- * ------------------------------------------------------------------------------------
- */
+/* --- too much -------------------------------------------------------------- */
 
 static void test_a_huge_string_is_refused_and_not_kept(void **state)
 {

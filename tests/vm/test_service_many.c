@@ -49,8 +49,7 @@ static void child_must(int r, const struct err *err, const char *what)
 	_exit(91);
 }
 
-/* --- processes that do the same at the same time
- * ---------------------------------------- */
+/* --- processes that do the same at the same time --------------------------- */
 
 static struct {
 	pid_t pid[CLIENTS];
@@ -114,8 +113,7 @@ static void team_end(void)
 	}
 }
 
-/* --- what processes of the service have
- * --------------------------------------------------- */
+/* --- what processes of the service have ------------------------------------ */
 
 struct holdings {
 	size_t n, fds[SERVERS_MAX];
@@ -196,8 +194,7 @@ static void until_vmms(size_t want)
 	}
 }
 
-/* --- VMs in parallel
- * ------------------------------------------------------------------------ */
+/* --- VMs in parallel ------------------------------------------------------- */
 
 static void run_vms(int fd)
 {
@@ -261,8 +258,7 @@ static void test_many_vms_of_many_clients_come_and_go(void **state)
 		      sizes.rounds, vms, (rig_ms() - start) / 1e3, running / 1e3);
 }
 
-/* --- VMs that are never started
- * --------------------------------------------------------------- */
+/* --- VMs that are never started -------------------------------------------- */
 
 static void create_vms(int fd)
 {
@@ -308,8 +304,7 @@ static void test_vms_that_are_never_started_leave_nothing(void **state)
 		      (rig_ms() - start) / 1e3);
 }
 
-/* --- CIDs come round again
- * ---------------------------------------------------------------------- */
+/* --- CIDs come round again ------------------------------------------------- */
 
 /* A service with few CIDs, which the managers find. */
 static void start_service(const char *cids)

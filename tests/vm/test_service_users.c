@@ -102,8 +102,7 @@ static void end_service(void)
 	unsetenv("VIRTUALIZATIONSERVICE_SOCKET");
 }
 
-/* --- users: each a process that answers a letter with a letter
- * ---------------------------- */
+/* --- users: each a process that answers a letter with a letter ------------- */
 
 struct user {
 	pid_t pid;

@@ -134,6 +134,20 @@ watchdog_ends() { KERNEL=$(realpath "$GUESTS/watchdog.elf") ends 36 watchdog-reb
 not_a_kernel() {
 	echo nothing >"$dir/k" && KERNEL=$dir/k ends 1 'start-failed: .*' x
 }
+# Not by the numbers that vmm has their descriptors under.
+bad_files_are_named() {
+	head -c 3000 "$hello" >"$dir/cut kernel" &&
+		KERNEL="$dir/cut kernel" ends 1 "start-failed: kernel $dir/cut kernel: .* has 3000$" x || return
+	# A block of 4 KiB, in a chunk of no type.
+	printf '\072\377\046\355\1\0\0\0\034\0\014\0\0\020\0\0\1\0\0\0\1\0\0\0' >"$dir/sparse" && truncate -s 1K "$dir/sparse" "$dir/img" || return
+	ends 1 "start-failed: image $dir/sparse: " x \
+		"\"disks\": [ { \"image\": \"$dir/sparse\", \"writable\": false } ]" || return
+	configure x '"disks": [ { "writable": false, "partitions": [
+		{ "label": "a", "path": "'"$dir/img"'", "writable": false },
+		{ "label": "b", "path": "'"$dir/sparse"'", "writable": false } ] } ]' &&
+		does 1 "start-failed: image disks\\[0\\]: image $dir/sparse: " run "$config" || return
+	: >"$dir/sparse" && does 35 "disks\\[0\\].partitions: partition b: $dir/sparse is empty" run "$config"
+}
 no_protection() { configure x && does 1 '^vm: protected: ' run -p "$config"; }
 killed_by() { configure end=halt && start && kill -"$1" "$pid" && over 0 '^VM ended: killed'; }
 vmm_killed() {
@@ -321,7 +335,9 @@ commanded() {
 	local before
 	does 0 '' suspend test && sleep 0.3 && before=$(wc -c <"$dir/console") && sleep 0.5 || return
 	[ "$(wc -c <"$dir/console")" = "$before" ] || { echo 'it goes on' && return 1; }
-	does 0 '' resume test && does 0 '' balloon test 1M && does 0 '^0$' balloon test &&
+	does 0 '^suspended: yes' info test && does 0 ' test +suspended ' list &&
+		vms '.[0] | .state == "starting" and .suspended' >/dev/null || return
+	does 0 '' resume test && does 0 ' test +starting ' list && does 0 '' balloon test 1M && does 0 '^0$' balloon test &&
 		does 35 '^vm: dump /dev/full: ' dump test /dev/full && does 0 '' dump test "$dir/core" && [ "$(head -c 4 "$dir/core")" = $'\177ELF' ] &&
 		private "$dir/core" || return
 	local turns=200
@@ -420,6 +436,7 @@ check 'the time limit is 37' ends 37 timeout end=halt '"timeout_s": 1'
 check 'a payload that does not start in time is 37' ends 37 hangup end=halt '"start_timeout_s": 1'
 check 'output that is lost is an error' unwritten
 check 'what is no kernel is 1' not_a_kernel
+check 'bad files are called as their owner calls them' bad_files_are_named
 check 'no host protects guests' no_protection
 check 'SIGTERM stops it' killed_by TERM
 check 'SIGINT stops it' killed_by INT

@@ -98,8 +98,7 @@ int avf_service_list_vms(const AVirtualizationService *service,
 int avf_service_open_vm(const AVirtualizationService *service, const char *vm,
 			AVirtualMachine **ret_vm, struct avf_error *error);
 
-/* --- machines: what Android's functions do, with a sentence
- * --------------------------- */
+/* --- machines: what Android's functions do, with a sentence ---------------- */
 
 /* Takes @config, which has the console's descriptors, too. */
 int avf_vm_create(const AVirtualizationService *service,
@@ -109,8 +108,7 @@ int avf_vm_start(AVirtualMachine *vm, struct avf_error *error);
 int avf_vm_stop(AVirtualMachine *vm, struct avf_error *error);
 int avf_vm_connect_vsock(AVirtualMachine *vm, uint32_t port, struct avf_error *error);
 
-/* --- handles
- * -------------------------------------------------------------------------- */
+/* --- handles --------------------------------------------------------------- */
 
 /* A handle to be given away: a descriptor, the caller's, for SCM_RIGHTS or a child. The
  * machine lives as long as anybody has one. */
@@ -122,8 +120,7 @@ int avf_vm_open(int handle, AVirtualMachine **vm, struct avf_error *error);
 /* Let go of it without stopping it: it runs on if others have handles. Takes NULL. */
 void avf_vm_close(AVirtualMachine *vm);
 
-/* --- what there is to a machine
- * ------------------------------------------------------- */
+/* --- what there is to a machine -------------------------------------------- */
 
 enum avf_vm_state {
 	AVF_VM_NOT_STARTED = 0,
@@ -156,8 +153,7 @@ int avf_vm_attach_console(AVirtualMachine *vm, struct avf_error *error);
 /* Write the guest's memory, an ELF core, to @fd, which stays the caller's. */
 int avf_vm_dump(AVirtualMachine *vm, int fd, struct avf_error *error);
 
-/* --- how it died
- * ---------------------------------------------------------------------- */
+/* --- how it died ----------------------------------------------------------- */
 
 /* Numbers up to 17 are AIDL's DeathReason. */
 enum avf_death_reason {
@@ -200,8 +196,7 @@ struct avf_death {
 /* NULL before it died; else the machine's, until it is destroyed or closed. */
 const struct avf_death *avf_vm_death(AVirtualMachine *vm);
 
-/* --- events
- * --------------------------------------------------------------------------- */
+/* --- events ---------------------------------------------------------------- */
 
 enum avf_event_type {
 	AVF_EVENT_STATE = 0, /* code: enum avf_vm_state */
