@@ -13,19 +13,23 @@
 #include "service/virtmgr/arguments.h"
 #include "service/virtmgr/handle.h"
 
-/* CIDs that others on this host have without asking the service. */
-#define CID_TRIES 16
-
 #define DEFAULT_MEMORY_MIB 256
 
 /* --- states ------------------------------------------------------------------- */
+
+static void tell_registry(const struct vm *v, enum vm_state state, const char *cgroup)
+{
+	struct registry *r = v->host->registry;
+
+	r->ops->update(r, v->cid, v->lease_fd, state, cgroup);
+}
 
 static void set_state(struct vm *v, enum vm_state state)
 {
 	v->state = state;
 	if (state > VM_STARTING)
 		v->start_timer = sd_event_source_disable_unref(v->start_timer);
-	global_update_context(v->host->global, v->cid, state, cgroup_path(v->cgroup));
+	tell_registry(v, state, cgroup_path(v->cgroup));
 	handle_tell_state(v);
 }
 
@@ -57,10 +61,11 @@ static const struct vsock_ops vsock_ops = { .payload = on_payload };
  */
 static int reserve_cid(struct vm *v, const struct vm_config *c, struct err *err)
 {
+	struct registry *registry = v->host->registry;
 	struct {
 		uint32_t cid;
 		int lease;
-	} busy[CID_TRIES];
+	} busy[REGISTRY_MAX_OTHERS];
 	uint64_t mib = c->memory_mib ?: DEFAULT_MEMORY_MIB;
 	unsigned cpus = c->cpu_topology == CPUS_MATCH_HOST
 				? (unsigned)sysconf(_SC_NPROCESSORS_ONLN)
@@ -69,20 +74,20 @@ static int reserve_cid(struct vm *v, const struct vm_config *c, struct err *err)
 	int r;
 
 	for (;;) {
-		r = global_create_context(v->host->global, v->name, mib << 20, cpus,
-					  &v->cid, &v->lease_fd, err);
+		r = registry->ops->create(registry, v->name, mib << 20, cpus, &v->cid,
+					  &v->lease_fd, err);
 		if (r < 0)
 			break;
 		r = vsock_new(v->host->event, c->vsock, v->cid, &vsock_ops, v,
 			      &v->vsock, err);
-		if (r != -EADDRINUSE || n == CID_TRIES)
+		if (r != -EADDRINUSE || n == registry->ops->others)
 			break;
 		busy[n].cid = v->cid;
 		busy[n++].lease = TAKE_FD(v->lease_fd);
 		v->cid = 0;
 	}
 	while (n-- > 0) {
-		global_release_context(v->host->global, busy[n].cid);
+		registry->ops->release(registry, busy[n].cid);
 		cleanup_close(&busy[n].lease);
 	}
 	return r;
@@ -171,7 +176,7 @@ void vm_release(struct vm *v)
 	free_remains(v);
 	handle_free_all(v);
 	if (v->cid)
-		global_release_context(host->global, v->cid);
+		host->registry->ops->release(host->registry, v->cid);
 	cleanup_close(&v->lease_fd);
 	cleanup_close(&v->log_fd);
 	death_clear(&v->death);
@@ -198,7 +203,7 @@ static void die(struct vm *v)
 
 	free_remains(v);
 	v->state = VM_DEAD;
-	global_update_context(v->host->global, v->cid, VM_DEAD, NULL);
+	tell_registry(v, VM_DEAD, NULL);
 	err_set(&err, -ENOEXEC, "%s", death_sentence(&v->death));
 	handle_answer(TAKE_PTR(v->start_call), failed ? -ENOEXEC : 0, &err);
 	for (size_t i = 0; i < v->n_stop_calls; i++)
@@ -290,7 +295,7 @@ static void announce_cgroup(void *arg, const char *path)
 {
 	const struct vm *v = arg;
 
-	global_update_context(v->host->global, v->cid, VM_STARTING, path);
+	tell_registry(v, VM_STARTING, path);
 }
 
 /* A host that does not let this user have one is nothing that the VM can help. */
