@@ -24,7 +24,8 @@ struct registry_ops {
 	 * at most REGISTRY_MAX_OTHERS. */
 	unsigned others;
 	/* A CID and its lease, which is led into all of the VM's processes. @name:
-	 * NULL for none. May wait. */
+	 * NULL for none. May wait. -EBADFD: another VM has it, perhaps one that its
+	 * client has let go. */
 	int (*create)(struct registry *r, const char *name, uint64_t memory,
 		      unsigned cpus, uint32_t *ret_cid, int *ret_lease,
 		      struct err *err);

@@ -55,6 +55,23 @@ static void on_payload(void *arg, enum payload_event event, int32_t code,
 
 static const struct vsock_ops vsock_ops = { .payload = on_payload };
 
+/* A client that lets a VM go and makes it again is not refused for what comes first
+ * here. */
+static int take_cid(struct vm *v, uint64_t memory, unsigned cpus, struct err *err)
+{
+	struct registry *r = v->host->registry;
+	struct vm *next;
+	int res = r->ops->create(r, v->name, memory, cpus, &v->cid, &v->lease_fd, err);
+
+	if (res != -EBADFD)
+		return res;
+	for (struct vm *o = v->host->vms; o; o = next) {
+		next = o->next;
+		handle_free_closed(o);
+	}
+	return r->ops->create(r, v->name, memory, cpus, &v->cid, &v->lease_fd, err);
+}
+
 /*
  * A CID that is free on this host, too. Those that are not are held until then, or the
  * service might give them out again.
@@ -74,8 +91,7 @@ static int reserve_cid(struct vm *v, const struct vm_config *c, struct err *err)
 	int r;
 
 	for (;;) {
-		r = registry->ops->create(registry, v->name, mib << 20, cpus, &v->cid,
-					  &v->lease_fd, err);
+		r = take_cid(v, mib << 20, cpus, err);
 		if (r < 0)
 			break;
 		r = vsock_new(v->host->event, c->vsock, v->cid, &vsock_ops, v,
