@@ -57,7 +57,7 @@ boot_SRC := $(wildcard boot/*.c boot/$(ARCH)/*.c)
 vmm_SRC := $(filter-out vmm/main.c vmm/seccomp_gen.c,$(wildcard vmm/*.c vmm/$(ARCH)/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_HELP_SRC := $(filter-out $(UNIT_SRC) %/bootloader_rig.c,$(wildcard tests/unit/*.c))
-SERVICE_ROOMS := common client virtmgr virtualizationservice vm libavf
+SERVICE_ROOMS := common client virtmgr early_virtmgr virtualizationservice vm libavf
 $(foreach r,$(SERVICE_ROOMS),$(eval service/$(r)_SRC := $(filter-out %/main.c,$(wildcard service/$(r)/*.c))))
 SERVICE_PROGRAMS := $(patsubst service/%/main.c,$(BUILD)/%,$(wildcard service/*/main.c))
 VM_TEST_SRC := $(wildcard tests/vm/test_*.c)
@@ -169,7 +169,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP_SRC)) 
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(STATIC_LIBS)
 # Those of the service link it, and nothing of vmm but the control protocol.
-SERVICE_ARCHIVES := $(foreach r,libavf vm virtmgr virtualizationservice client common,$(call service_lib,$(r))) \
+SERVICE_ARCHIVES := $(foreach r,libavf vm early_virtmgr virtmgr virtualizationservice client common,$(call service_lib,$(r))) \
 	$(BUILD)/obj/vmm/control_proto.o $(BUILD)/lib/disk.a $(BUILD)/lib/base.a
 $(filter $(BUILD)/tests/unit/test_service_%,$(UNITS)): $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SERVICE_ARCHIVES)
 	$(call say,LD,$@)

@@ -3,11 +3,13 @@
 # The service's programs: each is its room, and what the rooms share.
 service_lib = $(BUILD)/lib/service/$(1).a
 SERVICE_SHARED := $(call service_lib,common) $(BUILD)/lib/disk.a $(BUILD)/lib/base.a
-SERVICE_LIBS := -lsystemd -l:libjansson.a -l:liburing.a
+SERVICE_LIBS := -lsystemd -l:libjansson.a -l:liburing.a -l:libexpat.a
 $(SERVICE_PROGRAMS): $(BUILD)/%: $(BUILD)/obj/service/%/main.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
-$(BUILD)/virtmgr: $(call service_lib,virtmgr) $(call service_lib,client) $(BUILD)/obj/vmm/control_proto.o $(SERVICE_SHARED)
+MANAGER := $(call service_lib,virtmgr) $(call service_lib,client) $(BUILD)/obj/vmm/control_proto.o $(SERVICE_SHARED)
+$(BUILD)/virtmgr: $(MANAGER)
+$(BUILD)/early_virtmgr: $(call service_lib,early_virtmgr) $(MANAGER)
 $(BUILD)/virtualizationservice: $(call service_lib,virtualizationservice) $(SERVICE_SHARED)
 $(BUILD)/vm: $(call service_lib,vm) $(call service_lib,client) $(SERVICE_SHARED)
 PATHS := $(BUILD)/obj/service/common/paths.o $(BUILD)/obj/pic/service/common/paths.o

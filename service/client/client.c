@@ -73,11 +73,15 @@ static int client_new(int fd, struct client **ret_client, struct err *err)
 static int spawn(const char *program, int rpc, int ready, pid_t *ret_pid,
 		 struct err *err)
 {
-	char arg0[] = "virtmgr", arg1[] = "--rpc-server-fd", arg2[] = "3";
+	const char *slash = strrchr(program, '/');
+	AUTO_FREE char *arg0 = strdup(slash ? slash + 1 : program);
+	char arg1[] = "--rpc-server-fd", arg2[] = "3";
 	char arg3[] = "--ready-fd", arg4[] = "4", arg5[] = "--detach";
 	char *argv[] = { arg0, arg1, arg2, arg3, arg4, arg5, NULL };
 	const int fds[] = { -1, -1, -1, rpc, ready };
 
+	if (!arg0)
+		return err_sys(err, -ENOMEM, "%s", program);
 	return spawn_program(program, argv, fds, ARRAY_SIZE(fds), ret_pid, err);
 }
 

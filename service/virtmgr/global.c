@@ -22,6 +22,7 @@
 #include "service/common/bus_error.h"
 #include "service/common/paths.h"
 #include "service/virtmgr/global_spawn.h"
+#include "service/virtmgr/partition.h"
 
 #define TAG "service"
 #define LEASE_LEN 64
@@ -51,9 +52,8 @@ struct forwarded {
 enum kind { KIND_NONE, KIND_SYSTEM, KIND_PRIVATE };
 
 struct global {
+	struct registry r; /* first */
 	sd_event *event;
-	const struct global_ops *ops;
-	void *userdata;
 	sd_bus *bus; /* or NULL */
 	enum kind kind; /* of the bus, or of the service that VMs are known to */
 	uint64_t tried; /* when it was last connected to, of CLOCK_MONOTONIC */
@@ -357,37 +357,15 @@ int backend_on_open_vm(sd_bus_message *m, void *userdata, sd_bus_error *ret_erro
 	fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return -errno;
-	r = g->ops->open_vm(g->userdata, cid, fd, &err);
+	r = g->r.open_vm(g->r.arg, cid, fd, &err);
 	return r < 0 ? bus_error_set(ret_error, r, &err)
 		     : sd_bus_reply_method_return(m, "");
 }
 
-int global_new(sd_event *event, const struct global_ops *ops, void *userdata,
-	       struct global **ret_global, struct err *err)
+static void global_free(struct registry *r)
 {
-	struct global *g = calloc(1, sizeof(*g));
-	int r;
+	struct global *g = (struct global *)r;
 
-	if (!g)
-		return err_sys(err, -ENOMEM, "the service");
-	g->event = sd_event_ref(event);
-	g->ops = ops;
-	g->userdata = userdata;
-	r = sd_event_add_time(event, &g->retry, CLOCK_MONOTONIC, 0, 1, on_retry, g);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(g->retry, SD_EVENT_OFF);
-	if (r < 0) {
-		global_free(g);
-		return err_sys(err, r, "the service");
-	}
-	*ret_global = g;
-	return 0;
-}
-
-void global_free(struct global *g)
-{
-	if (!g)
-		return;
 	while (!LIST_EMPTY(&g->vms)) {
 		struct known *vm = LIST_FIRST(&g->vms);
 
@@ -428,10 +406,11 @@ static int call_create(struct global *g, const struct known *vm, uint32_t *ret_c
 	return r < 0 ? err_sys(err, r, "the service") : 0;
 }
 
-int global_create_context(struct global *g, const char *name, uint64_t memory,
-			  unsigned cpus, uint32_t *ret_cid, int *ret_lease,
-			  struct err *err)
+static int global_create(struct registry *registry, const char *name, uint64_t memory,
+			 unsigned cpus, uint32_t *ret_cid, int *ret_lease,
+			 struct err *err)
 {
+	struct global *g = (struct global *)registry;
 	struct known *vm = calloc(1, sizeof(*vm));
 	int r = -ECONNRESET;
 
@@ -462,8 +441,9 @@ int global_create_context(struct global *g, const char *name, uint64_t memory,
 	return 0;
 }
 
-void global_release_context(struct global *g, uint32_t cid)
+static void global_release(struct registry *registry, uint32_t cid)
 {
+	struct global *g = (struct global *)registry;
 	struct known *vm = find(g, cid);
 	int r;
 
@@ -479,12 +459,14 @@ void global_release_context(struct global *g, uint32_t cid)
 		log_warn(TAG, "CID %" PRIu32 ": %s", cid, strerrordesc_np(-r));
 }
 
-void global_update_context(struct global *g, uint32_t cid, unsigned state,
-			   bool suspended, const char *cgroup)
+static void global_update(struct registry *registry, uint32_t cid, int lease,
+			  unsigned state, bool suspended, const char *cgroup)
 {
+	struct global *g = (struct global *)registry;
 	struct known *vm = find(g, cid);
 	char *copy = cgroup ? strdup(cgroup) : NULL;
 
+	(void)lease;
 	if (!vm || (cgroup && !copy)) {
 		free(copy);
 		return;
@@ -497,8 +479,9 @@ void global_update_context(struct global *g, uint32_t cid, unsigned state,
 		log_warn(TAG, "CID %" PRIu32 ": the service is not told", cid);
 }
 
-const char *global_kind(struct global *g)
+static const char *global_kind(struct registry *registry)
 {
+	struct global *g = (struct global *)registry;
 	AUTO_FREE char *program = paths_program("virtualizationservice");
 
 	if (g->kind == KIND_NONE)
@@ -556,9 +539,10 @@ static int forward(struct global *g, const char *member, sd_bus_message *call)
 	return r;
 }
 
-int global_forward(struct global *g, const char *member, sd_bus_message *call,
-		   sd_bus_error *ret_error)
+static int global_forward(struct registry *registry, const char *member,
+			  sd_bus_message *call, sd_bus_error *ret_error)
 {
+	struct global *g = (struct global *)registry;
 	struct err err = { "" };
 	int r = connect_global(g, true, &err);
 
@@ -568,4 +552,40 @@ int global_forward(struct global *g, const char *member, sd_bus_message *call,
 			err_sys(&err, r, "%s", member);
 	}
 	return r < 0 ? bus_error_set(ret_error, r, &err) : 1;
+}
+
+static int global_instance_id(struct registry *registry, uint8_t *id, struct err *err)
+{
+	(void)registry;
+	return partition_instance_id(id, err);
+}
+
+int global_new(sd_event *event, struct registry **ret_registry, struct err *err)
+{
+	static const struct registry_ops ops = {
+		.others = REGISTRY_MAX_OTHERS,
+		.create = global_create,
+		.release = global_release,
+		.update = global_update,
+		.kind = global_kind,
+		.forward = global_forward,
+		.instance_id = global_instance_id,
+		.free = global_free,
+	};
+	struct global *g = calloc(1, sizeof(*g));
+	int r;
+
+	if (!g)
+		return err_sys(err, -ENOMEM, "the service");
+	g->r.ops = &ops;
+	g->event = sd_event_ref(event);
+	r = sd_event_add_time(event, &g->retry, CLOCK_MONOTONIC, 0, 1, on_retry, g);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(g->retry, SD_EVENT_OFF);
+	if (r < 0) {
+		global_free(&g->r);
+		return err_sys(err, r, "the service");
+	}
+	*ret_registry = &g->r;
+	return 0;
 }

@@ -2,6 +2,7 @@
 #include "service/virtmgr/handle.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -98,6 +99,24 @@ void handle_free_all(struct vm *v)
 {
 	while (v->handles)
 		free_handle(v->handles);
+}
+
+void handle_free_closed(struct vm *v)
+{
+	bool counted = false;
+	struct handle *next;
+
+	for (struct handle *h = v->handles; h; h = next) {
+		struct pollfd p = { .fd = peer_fd(h->peer) };
+
+		next = h->next;
+		if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLHUP))
+			continue;
+		counted |= h->counts;
+		free_handle(h);
+	}
+	if (counted && v->n_counting == 0)
+		vm_release(v);
 }
 
 /* --- what they are told ------------------------------------------------------- */

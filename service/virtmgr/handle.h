@@ -19,6 +19,9 @@ int handle_new(struct vm *v, bool counts, int *ret_fd, struct err *err);
 struct vm *handle_vm(struct handle *h);
 /* Hang up on all of them. */
 void handle_free_all(struct vm *v);
+/* Let go of those whose other end is closed, of which the loop may not have heard yet;
+ * of the VM, too, if none is left that counts. */
+void handle_free_closed(struct vm *v);
 
 /* Tell all who have spoken. */
 void handle_tell_state(struct vm *v);

@@ -1,26 +1,6 @@
 /* virtmgr: manages the VMs of one client, or of one user; see virtmgr(1). */
-#include <errno.h>
-#include <fcntl.h>
-#include <getopt.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "base/cleanup.h"
-#include "base/log.h"
-#include "base/unix.h"
-#include "service/virtmgr/manager.h"
-
-#ifndef VMM_VERSION
-#define VMM_VERSION "0.1"
-#endif
-
-#define EXIT_USAGE 2
+#include "service/virtmgr/global.h"
+#include "service/virtmgr/program.h"
 
 static const char usage[] =
 	"Usage: virtmgr --rpc-server-fd N [--ready-fd M] [--detach]\n"
@@ -36,218 +16,27 @@ static const char usage[] =
 	"  --log-level LEVEL   off, error, warn (the default), info, debug\n"
 	"  --help, --version\n";
 
-struct options {
-	int rpc_fd, ready_fd;
-	const char *listen;
-	bool detach;
-	enum log_level log_level;
-};
-
-static int parse_fd(const char *name, const char *text, int *ret, struct err *err)
+static int new_registry(sd_event *event, const struct program_options *o,
+			struct registry **ret_registry, struct err *err)
 {
-	char *end;
-	long n;
-
-	errno = 0;
-	n = strtol(text, &end, 10);
-	if (errno || *end || n <= STDERR_FILENO || n > INT32_MAX)
-		return err_set(err, -EINVAL, "%s: \"%s\" is not a descriptor's number",
-			       name, text);
-	if (fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
-		return err_set(err, -EINVAL, "%s: descriptor %ld is not open", name, n);
-	*ret = (int)n;
-	return 0;
-}
-
-/* 1: there is nothing more to do. */
-static int parse(struct options *o, int argc, char **argv, struct err *err)
-{
-	static const struct option known[] = {
-		{ "rpc-server-fd", required_argument, NULL, 'r' },
-		{ "ready-fd", required_argument, NULL, 'y' },
-		{ "listen", required_argument, NULL, 'l' },
-		{ "detach", no_argument, NULL, 'd' },
-		{ "log-level", required_argument, NULL, 'L' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{ 0 },
-	};
-	int c, r = 0;
-
-	while (r == 0 && (c = getopt_long(argc, argv, "h", known, NULL)) != -1) {
-		switch (c) {
-		case 'r':
-			r = parse_fd("--rpc-server-fd", optarg, &o->rpc_fd, err);
-			break;
-		case 'y':
-			r = parse_fd("--ready-fd", optarg, &o->ready_fd, err);
-			break;
-		case 'l':
-			o->listen = optarg;
-			break;
-		case 'd':
-			o->detach = true;
-			break;
-		case 'L':
-			r = log_parse_filter(optarg, &o->log_level, err);
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return 1;
-		case 'V':
-			puts("virtmgr " VMM_VERSION);
-			return 1;
-		default:
-			return err_set(err, -EINVAL, "see virtmgr --help");
-		}
-	}
-	if (r == 0 && optind < argc)
-		r = err_set(err, -EINVAL, "%s: is one argument too many", argv[optind]);
-	if (r == 0 && (o->rpc_fd >= 0) == (o->listen != NULL))
-		r = err_set(err, -EINVAL,
-			    "either --rpc-server-fd or --listen is needed");
-	return r;
-}
-
-/*
- * Go on in a child, in a session of its own; this process ends when that is ready, with
- * the status 0, or when it has ended before. Returns what to tell it by.
- */
-static int detach(struct err *err)
-{
-	int fds[2];
-	pid_t pid;
-	char byte;
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_sys(err, -errno, "--detach");
-	pid = fork();
-	if (pid < 0)
-		return err_sys(err, -errno, "--detach");
-	if (pid > 0) {
-		close(fds[1]);
-		_exit(read(fds[0], &byte, 1) == 1 ? 0 : 1);
-	}
-	close(fds[0]);
-	setsid();
-	return fds[1];
-}
-
-static void tell_ready(int *fd)
-{
-	if (*fd >= 0 && write(*fd, "o", 1) < 0)
-		log_debug("main", "nobody waits for us to be ready");
-	cleanup_close(fd);
-	*fd = -1;
-}
-
-/* Files of VMs come as descriptors, thousands of them if need be. */
-static void raise_limit(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
-		return;
-	l.rlim_cur = l.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &l);
-}
-
-static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
-		     void *arg)
-{
-	(void)source;
-	(void)si;
-	manager_end(arg);
-	return 0;
-}
-
-static int watch_signals(sd_event *event, struct manager *m, struct err *err)
-{
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	sigset_t set;
-	int r = 0;
-
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		sigaddset(&set, signals[i]);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	for (size_t i = 0; r >= 0 && i < sizeof(signals) / sizeof(signals[0]); i++)
-		r = sd_event_add_signal(event, NULL, signals[i], on_signal, m);
-	return r < 0 ? err_sys(err, r, "signals") : 0;
-}
-
-static int serve(struct options *o, sd_event *event, struct manager *m, int *detached,
-		 struct err *err)
-{
-	struct unix_name name = { .dir_fd = -1 };
-	int fd, r;
-
-	r = watch_signals(event, m, err);
-	if (r == 0 && o->listen) {
-		fd = unix_listen("--listen", o->listen, SOCK_STREAM, &name, err);
-		r = fd < 0 ? fd : manager_listen(m, fd, err);
-	} else if (r == 0) {
-		r = manager_add_client(m, TAKE_FD(o->rpc_fd), err);
-	}
-	if (r == 0) {
-		tell_ready(&o->ready_fd);
-		tell_ready(detached);
-		r = sd_event_loop(event);
-		if (r < 0)
-			err_sys(err, r, "the event loop");
-	}
-	unix_remove(&name);
-	return r;
-}
-
-static int run(struct options *o, struct err *err)
-{
-	sd_event *event = NULL;
-	struct manager *m = NULL;
-	int detached = -1, r = 0;
-
-	if (o->detach) {
-		detached = detach(err);
-		if (detached < 0)
-			return detached;
-	}
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGCHLD, SIG_DFL);
-	/* A client's terminal may be another job's: its use fails, and stops nobody. */
-	signal(SIGTTIN, SIG_IGN);
-	signal(SIGTTOU, SIG_IGN);
-	raise_limit();
-	r = sd_event_new(&event);
-	if (r < 0)
-		err_sys(err, r, "the event loop");
-	else
-		r = manager_new(event, &m, err);
-	if (r == 0)
-		r = serve(o, event, m, &detached, err);
-	manager_free(m);
-	sd_event_unref(event);
-	return r;
+	(void)o;
+	return global_new(event, ret_registry, err);
 }
 
 int main(int argc, char **argv)
 {
-	struct options o = { .rpc_fd = -1,
-			     .ready_fd = -1,
-			     .log_level = LOG_LEVEL_WARN };
-	struct err err = { "" };
-	int r = parse(&o, argc, argv, &err);
+	static const struct option options[] = {
+		PROGRAM_OPTIONS,
+		{ "listen", required_argument, NULL, 'l' },
+		{ 0 },
+	};
+	static const struct program virtmgr = {
+		.name = "virtmgr",
+		.usage = usage,
+		.needed = "either --rpc-server-fd or --listen",
+		.options = options,
+		.new_registry = new_registry,
+	};
 
-	if (r == 1)
-		return EXIT_SUCCESS;
-	log_init(o.log_level, NULL);
-	if (r < 0) {
-		fprintf(stderr, "virtmgr: %s\n", err.msg);
-		return EXIT_USAGE;
-	}
-	r = run(&o, &err);
-	if (r < 0) {
-		fprintf(stderr, "virtmgr: %s\n", err.msg);
-		return EXIT_FAILURE;
-	}
-	return EXIT_SUCCESS;
+	return program_main(&virtmgr, argc, argv);
 }

@@ -70,22 +70,21 @@ static int on_open_vm(void *userdata, uint32_t cid, int fd, struct err *err)
 	return err_set(err, -ENOENT, "there is no VM with CID %u", cid);
 }
 
-int manager_new(sd_event *event, struct manager **ret_manager, struct err *err)
+int manager_new(sd_event *event, struct registry *registry,
+		struct manager **ret_manager, struct err *err)
 {
-	static const struct global_ops ops = { .open_vm = on_open_vm };
 	struct manager *m = calloc(1, sizeof(*m));
-	int r;
 
-	if (!m)
+	if (!m) {
+		registry->ops->free(registry);
 		return err_sys(err, -ENOMEM, "the manager");
+	}
 	m->host.event = event;
 	m->host.gone = on_vm_gone;
 	m->listen_fd = m->spare_fd = -1;
-	r = global_new(event, &ops, m, &m->host.global, err);
-	if (r < 0) {
-		manager_free(m);
-		return r;
-	}
+	m->host.registry = registry;
+	registry->open_vm = on_open_vm;
+	registry->arg = m;
 	*ret_manager = m;
 	return 0;
 }
@@ -118,7 +117,7 @@ void manager_free(struct manager *m)
 	sd_event_source_disable_unref(m->listen_source);
 	cleanup_close(&m->listen_fd);
 	cleanup_close(&m->spare_fd);
-	global_free(m->host.global);
+	m->host.registry->ops->free(m->host.registry);
 	free(m);
 }
 
@@ -265,6 +264,11 @@ int manager_on_pass_files(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
 	return r < 0 ? r : sd_bus_reply_method_return(m, "u", (uint32_t)first);
 }
 
+static struct registry *registry_of(const struct client *c)
+{
+	return c->manager->host.registry;
+}
+
 static int check_kvm(struct err *err)
 {
 	AUTO_CLOSE int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -337,10 +341,10 @@ int manager_on_allocate_instance_id(sd_bus_message *m, void *userdata,
 {
 	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
 	uint8_t id[PARTITION_ID_LEN];
+	struct registry *registry = registry_of(userdata);
 	struct err err = { "" };
-	int r = partition_instance_id(id, &err);
+	int r = registry->ops->instance_id(registry, id, &err);
 
-	(void)userdata;
 	if (r < 0)
 		return bus_error_set(ret_error, r, &err);
 	r = sd_bus_message_new_method_return(m, &reply);
@@ -351,21 +355,21 @@ int manager_on_allocate_instance_id(sd_bus_message *m, void *userdata,
 
 int manager_on_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-	struct client *c = userdata;
+	struct registry *registry = registry_of(userdata);
 
-	return global_forward(c->manager->host.global, "ListVms", m, ret_error);
+	return registry->ops->forward(registry, "ListVms", m, ret_error);
 }
 
 int manager_on_open_vm(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-	struct client *c = userdata;
+	struct registry *registry = registry_of(userdata);
 
-	return global_forward(c->manager->host.global, "OpenVm", m, ret_error);
+	return registry->ops->forward(registry, "OpenVm", m, ret_error);
 }
 
 int manager_on_get_info(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-	struct client *c = userdata;
+	struct registry *registry = registry_of(userdata);
 	AUTO_FREE char *program = paths_program("vmm");
 
 	(void)ret_error;
@@ -373,6 +377,6 @@ int manager_on_get_info(sd_bus_message *m, void *userdata, sd_bus_error *ret_err
 		m, "a{sv}", 6, "version", "s", VMM_VERSION, "kvm", "b",
 		check_kvm(NULL) == 0, "vhost_vsock", "b",
 		access("/dev/vhost-vsock", R_OK | W_OK) == 0, "protected", "b", 0,
-		"service", "s", global_kind(c->manager->host.global), "vmm", "s",
+		"service", "s", registry->ops->kind(registry), "vmm", "s",
 		program ?: "");
 }

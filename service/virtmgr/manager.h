@@ -11,13 +11,16 @@
 #include <systemd/sd-event.h>
 
 #include "base/err.h"
+#include "service/virtmgr/registry.h"
 
 #define MANAGER_MAX_CONNECTIONS 256
 #define MANAGER_MAX_FILES 8192 /* that a connection keeps for a CreateVm */
 
 struct manager;
 
-int manager_new(sd_event *event, struct manager **ret_manager, struct err *err);
+/* Takes @registry, even on failure. */
+int manager_new(sd_event *event, struct registry *registry,
+		struct manager **ret_manager, struct err *err);
 void manager_free(struct manager *m); /* takes NULL */
 
 /* Serve a connected stream socket, which is taken even on failure. */

@@ -13,9 +13,6 @@
 #include "service/virtmgr/arguments.h"
 #include "service/virtmgr/handle.h"
 
-/* CIDs that others on this host have without asking the service. */
-#define CID_TRIES 16
-
 #define DEFAULT_MEMORY_MIB 256
 
 /* What vmm says, with names in it. */
@@ -23,11 +20,11 @@
 
 /* --- states ------------------------------------------------------------------- */
 
-/* For those who list VMs. */
-static void update_context(const struct vm *v)
+static void tell_registry(const struct vm *v, enum vm_state state, const char *cgroup)
 {
-	global_update_context(v->host->global, v->cid, v->state, v->suspended,
-			      cgroup_path(v->cgroup));
+	struct registry *r = v->host->registry;
+
+	r->ops->update(r, v->cid, v->lease_fd, state, v->suspended, cgroup);
 }
 
 static void set_state(struct vm *v, enum vm_state state)
@@ -35,14 +32,14 @@ static void set_state(struct vm *v, enum vm_state state)
 	v->state = state;
 	if (state > VM_STARTING)
 		v->start_timer = sd_event_source_disable_unref(v->start_timer);
-	update_context(v);
+	tell_registry(v, state, cgroup_path(v->cgroup));
 	handle_tell_state(v);
 }
 
 void vm_set_suspended(struct vm *v, bool suspended)
 {
 	v->suspended = suspended;
-	update_context(v);
+	tell_registry(v, v->state, cgroup_path(v->cgroup));
 }
 
 static void on_payload(void *arg, enum payload_event event, int32_t code,
@@ -67,16 +64,34 @@ static void on_payload(void *arg, enum payload_event event, int32_t code,
 
 static const struct vsock_ops vsock_ops = { .payload = on_payload };
 
+/* A client that lets a VM go and makes it again is not refused for what comes first
+ * here. */
+static int take_cid(struct vm *v, uint64_t memory, unsigned cpus, struct err *err)
+{
+	struct registry *r = v->host->registry;
+	struct vm *next;
+	int res = r->ops->create(r, v->name, memory, cpus, &v->cid, &v->lease_fd, err);
+
+	if (res != -EBADFD)
+		return res;
+	for (struct vm *o = v->host->vms; o; o = next) {
+		next = o->next;
+		handle_free_closed(o);
+	}
+	return r->ops->create(r, v->name, memory, cpus, &v->cid, &v->lease_fd, err);
+}
+
 /*
  * A CID that is free on this host, too. Those that are not are held until then, or the
  * service might give them out again.
  */
 static int reserve_cid(struct vm *v, const struct vm_config *c, struct err *err)
 {
+	struct registry *registry = v->host->registry;
 	struct {
 		uint32_t cid;
 		int lease;
-	} busy[CID_TRIES];
+	} busy[REGISTRY_MAX_OTHERS];
 	uint64_t mib = c->memory_mib ?: DEFAULT_MEMORY_MIB;
 	unsigned cpus = c->cpu_topology == CPUS_MATCH_HOST
 				? (unsigned)sysconf(_SC_NPROCESSORS_ONLN)
@@ -85,20 +100,19 @@ static int reserve_cid(struct vm *v, const struct vm_config *c, struct err *err)
 	int r;
 
 	for (;;) {
-		r = global_create_context(v->host->global, v->name, mib << 20, cpus,
-					  &v->cid, &v->lease_fd, err);
+		r = take_cid(v, mib << 20, cpus, err);
 		if (r < 0)
 			break;
 		r = vsock_new(v->host->event, c->vsock, v->cid, &vsock_ops, v,
 			      &v->vsock, err);
-		if (r != -EADDRINUSE || n == CID_TRIES)
+		if (r != -EADDRINUSE || n == registry->ops->others)
 			break;
 		busy[n].cid = v->cid;
 		busy[n++].lease = TAKE_FD(v->lease_fd);
 		v->cid = 0;
 	}
 	while (n-- > 0) {
-		global_release_context(v->host->global, busy[n].cid);
+		registry->ops->release(registry, busy[n].cid);
 		cleanup_close(&busy[n].lease);
 	}
 	return r;
@@ -199,7 +213,7 @@ void vm_release(struct vm *v)
 	free_remains(v);
 	handle_free_all(v);
 	if (v->cid)
-		global_release_context(host->global, v->cid);
+		host->registry->ops->release(host->registry, v->cid);
 	cleanup_close(&v->lease_fd);
 	cleanup_close(&v->log_fd);
 	death_clear(&v->death);
@@ -227,7 +241,7 @@ static void die(struct vm *v)
 	free_remains(v);
 	v->state = VM_DEAD;
 	v->suspended = false;
-	update_context(v);
+	tell_registry(v, VM_DEAD, NULL);
 	err_set(&err, -ENOEXEC, "%s", death_sentence(&v->death));
 	handle_answer(TAKE_PTR(v->start_call), failed ? -ENOEXEC : 0, &err);
 	for (size_t i = 0; i < v->n_stop_calls; i++)
@@ -324,7 +338,7 @@ static void announce_cgroup(void *arg, const char *path)
 {
 	const struct vm *v = arg;
 
-	global_update_context(v->host->global, v->cid, VM_STARTING, false, path);
+	tell_registry(v, VM_STARTING, path);
 }
 
 /* A host that does not let this user have one is nothing that the VM can help. */

@@ -21,9 +21,9 @@
 #include "service/virtmgr/cgroup.h"
 #include "service/virtmgr/console.h"
 #include "service/virtmgr/deaths.h"
-#include "service/virtmgr/global.h"
 #include "service/virtmgr/launch.h"
 #include "service/virtmgr/process.h"
+#include "service/virtmgr/registry.h"
 #include "service/virtmgr/requests.h"
 #include "service/virtmgr/vsock.h"
 
@@ -33,7 +33,7 @@ struct vm;
 /* What VMs have in common. */
 struct vm_host {
 	sd_event *event;
-	struct global *global;
+	struct registry *registry;
 	struct vm *vms;
 	void (*gone)(struct vm_host *host); /* there is one less */
 };
@@ -72,7 +72,7 @@ struct vm {
 
 /*
  * Takes what it wants of @c. The VM has no handle yet: vm_release() if it is not to get
- * one. Waits for the global service. -EBADMSG, -ENOTSUP, -EDQUOT, -EACCES...
+ * one. May wait for the registry. -EBADMSG, -ENOTSUP, -EDQUOT, -EACCES...
  */
 int vm_new(struct vm_host *host, struct vm_config *c, struct vm **ret_vm,
 	   struct err *err);

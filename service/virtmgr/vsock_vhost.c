@@ -167,7 +167,8 @@ int vsock_vhost_new(sd_event *event, const char *device, uint32_t cid,
 	if (r == 0) {
 		r = vhost_listen(v, event);
 		if (r < 0)
-			err_sys(err, r, "vsock: port %" PRIu32 " for the agent", cid);
+			err_sys(err, r, "vsock: port %" PRIu32 " for the agent%s", cid,
+				r == -EACCES ? ", without CAP_NET_BIND_SERVICE" : "");
 	}
 	if (r < 0) {
 		vhost_free(&v->b);

@@ -29,7 +29,7 @@
 struct rig {
 	char dir[64];
 	sd_event *event;
-	struct global *g;
+	struct registry *g;
 	pid_t system; /* the host's service, or 0 */
 	uint32_t opened; /* the CID that open_vm() was asked for */
 	int handle; /* what it got */
@@ -47,8 +47,6 @@ static int on_open(void *userdata, uint32_t cid, int fd, struct err *err)
 	rig->handle = fd;
 	return rig->handle < 0 ? err_set(err, -EIO, "no descriptor") : 0;
 }
-
-static const struct global_ops ops = { .open_vm = on_open };
 
 static const char *in(const struct rig *rig, const char *name)
 {
@@ -139,12 +137,16 @@ static void kill_private(struct rig *rig)
 
 static int on_list(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	return global_forward(((struct rig *)userdata)->g, "ListVms", m, error);
+	struct registry *g = ((struct rig *)userdata)->g;
+
+	return g->ops->forward(g, "ListVms", m, error);
 }
 
 static int on_open_vm(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	return global_forward(((struct rig *)userdata)->g, "OpenVm", m, error);
+	struct registry *g = ((struct rig *)userdata)->g;
+
+	return g->ops->forward(g, "OpenVm", m, error);
 }
 
 static const sd_bus_vtable vtable[] = {
@@ -258,7 +260,9 @@ static int setup(void **state)
 	setenv("XDG_RUNTIME_DIR", rig->dir, 1);
 	setenv("VIRTUALIZATIONSERVICE_SOCKET", in(rig, "system/socket"), 1);
 	assert_return_code(sd_event_new(&rig->event), 0);
-	assert_return_code(global_new(rig->event, &ops, rig, &rig->g, NULL), 0);
+	assert_return_code(global_new(rig->event, &rig->g, NULL), 0);
+	rig->g->open_vm = on_open;
+	rig->g->arg = rig;
 	assert_return_code(
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
 		errno);
@@ -275,7 +279,8 @@ static int teardown(void **state)
 	struct rig *rig = *state;
 	char command[128];
 
-	global_free(rig->g);
+	if (rig->g)
+		rig->g->ops->free(rig->g);
 	sd_bus_message_unref(rig->answer);
 	sd_bus_close_unref(rig->client);
 	peer_free(rig->peer);
@@ -293,7 +298,7 @@ static uint32_t create(struct rig *rig, int *ret_lease)
 	struct err err = { "" };
 	uint32_t cid;
 
-	if (global_create_context(rig->g, "one", 1 << 28, 3, &cid, ret_lease, &err) < 0)
+	if (rig->g->ops->create(rig->g, "one", 1 << 28, 3, &cid, ret_lease, &err) < 0)
 		fail_msg("%s", err.msg);
 	return cid;
 }
@@ -309,8 +314,8 @@ static void test_a_private_service_is_started_where_there_is_none(void **state)
 		assert_int_equal(fcntl(lease[i], F_GETFD), FD_CLOEXEC);
 	}
 	assert_int_equal(cid[1], cid[0] == 65535 ? 2048 : cid[0] + 1);
-	assert_string_equal(global_kind(rig->g), "private");
-	global_release_context(rig->g, cid[0]);
+	assert_string_equal(rig->g->ops->kind(rig->g), "private");
+	rig->g->ops->release(rig->g, cid[0]);
 	assert_int_equal(only_vm(rig, "cid"), cid[1]);
 	close(lease[0]);
 	close(lease[1]);
@@ -323,7 +328,7 @@ static void test_nothing_of_a_private_service_outlives_its_managers(void **state
 
 	create(rig, &lease);
 	close(lease);
-	global_free(rig->g);
+	rig->g->ops->free(rig->g);
 	rig->g = NULL;
 	for (int i = 0;
 	     i < 200 && access(in(rig, "virtualizationservice/socket"), F_OK) == 0; i++)
@@ -357,12 +362,12 @@ static void test_who_waits_when_it_would_end_is_served(void **state)
 	int lease, next, status;
 	siginfo_t info;
 
-	global_release_context(rig->g, create(rig, &lease));
+	rig->g->ops->release(rig->g, create(rig, &lease));
 	close(lease);
 	assert_int_equal(only_vm(rig, "cid"), 0); /* it has heard of that */
 	assert_return_code(kill(pid, SIGSTOP), errno);
 	assert_return_code(waitid(P_PID, (id_t)pid, &info, WSTOPPED), errno);
-	global_free(rig->g);
+	rig->g->ops->free(rig->g);
 	rig->g = NULL;
 	next = connect_to(rig, "virtualizationservice/socket");
 	assert_return_code(kill(pid, SIGCONT), errno);
@@ -375,15 +380,15 @@ static void test_who_waits_when_it_would_end_is_served(void **state)
 static void manager_process(int started, int go, int told, int end)
 {
 	struct err err = { "" };
-	struct global *g;
+	struct registry *g;
 	sd_event *event;
 	uint32_t cid;
 	int lease;
 	char byte;
 
-	if (sd_event_new(&event) < 0 || global_new(event, &ops, NULL, &g, &err) < 0 ||
+	if (sd_event_new(&event) < 0 || global_new(event, &g, &err) < 0 ||
 	    write(started, "", 1) != 1 || read(go, &byte, 1) != 1 ||
-	    global_create_context(g, "one", 1, 1, &cid, &lease, &err) < 0) {
+	    g->ops->create(g, "one", 1, 1, &cid, &lease, &err) < 0) {
 		fprintf(stderr, "%s\n", err.msg);
 		cid = 0;
 	}
@@ -446,10 +451,10 @@ static void test_what_the_manager_tells_is_listed(void **state)
 	assert_int_equal(only_vm(rig, "cpus"), 3);
 	assert_int_equal(only_vm(rig, "uid"), geteuid());
 	assert_int_equal(only_vm(rig, "pid"), getpid());
-	global_update_context(rig->g, cid, 2, true, NULL);
+	rig->g->ops->update(rig->g, cid, -1, 2, true, NULL);
 	assert_int_equal(only_vm(rig, "state"), 2);
 	assert_int_equal(only_vm(rig, "suspended"), true);
-	global_update_context(rig->g, cid, 2, false, NULL);
+	rig->g->ops->update(rig->g, cid, -1, 2, false, NULL);
 	assert_int_equal(only_vm(rig, "suspended"), false);
 	close(lease);
 }
@@ -460,7 +465,7 @@ static void test_a_private_service_that_is_killed_is_replaced(void **state)
 	int lease, more;
 	uint32_t cid = create(rig, &lease);
 
-	global_update_context(rig->g, cid, 3, true, NULL);
+	rig->g->ops->update(rig->g, cid, -1, 3, true, NULL);
 	kill_private(rig);
 	/* The call that meets the loss may fail; it is not to be in vain twice. */
 	while (sd_bus_message_is_method_error(ask(rig, "ListVms", NULL), NULL))
@@ -480,7 +485,7 @@ static void test_the_hosts_service_is_used_where_there_is_one(void **state)
 
 	start_system(rig);
 	assert_int_equal(create(rig, &lease), 2048);
-	assert_string_equal(global_kind(rig->g), "system");
+	assert_string_equal(rig->g->ops->kind(rig->g), "system");
 	assert_int_equal(access(in(rig, "virtualizationservice"), F_OK), -1);
 	close(lease);
 }
@@ -496,9 +501,9 @@ static void test_a_manager_with_vms_waits_for_the_hosts_service(void **state)
 	start_system(rig);
 	cid = create(rig, &lease);
 	kill_system(rig);
-	assert_true(global_create_context(rig->g, "two", 1, 1, &no, &none, &err) < 0);
+	assert_true(rig->g->ops->create(rig->g, "two", 1, 1, &no, &none, &err) < 0);
 	assert_int_equal(access(in(rig, "virtualizationservice"), F_OK), -1);
-	assert_string_equal(global_kind(rig->g), "system");
+	assert_string_equal(rig->g->ops->kind(rig->g), "system");
 	start_system(rig);
 	/* It is the watch that notices. */
 	for (int i = 0; i < 200 && known_to(connect_to(rig, "system/socket")) == 0; i++)
@@ -518,7 +523,7 @@ static uint32_t create_at_last(struct rig *rig, int *ret_lease)
 	int r;
 
 	do
-		r = global_create_context(rig->g, "one", 1, 1, &cid, ret_lease, &err);
+		r = rig->g->ops->create(rig->g, "one", 1, 1, &cid, ret_lease, &err);
 	while (r == -ETIMEDOUT);
 	if (r < 0)
 		fail_msg("%s", err.msg);
@@ -538,7 +543,7 @@ static void test_a_cid_that_comes_too_late_is_given_back(void **state)
 	unsetenv("SYSTEMD_BUS_TIMEOUT");
 	assert_return_code(kill(rig->system, SIGSTOP), errno);
 	assert_int_equal(
-		global_create_context(rig->g, "late", 1, 1, &late, &leases[1], NULL),
+		rig->g->ops->create(rig->g, "late", 1, 1, &late, &leases[1], NULL),
 		-ETIMEDOUT);
 	assert_return_code(kill(rig->system, SIGCONT), errno);
 	/* Asked for after the other, so that one has been given. */

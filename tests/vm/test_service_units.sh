@@ -24,9 +24,11 @@ a_fault_in_a_unit_would_show() {
 groups_and_folder_are_right() {
 	systemd-sysusers --dry-run "$PWD/$units/sysusers.conf" >"$dir/out" 2>&1 || return
 	says "group 'virtualmachine'" && says "group 'virtualmachine-debug'" || return
-	mkdir "$dir/root"
-	systemd-tmpfiles --root="$dir/root" --create "$PWD/$units/tmpfiles.conf" || return
-	[ "$(stat -c %a "$dir/root/run/virtualizationservice")" = 755 ]
+	mkdir -p "$dir/root/etc"
+	systemd-sysusers --root="$dir/root" "$PWD/$units/sysusers.conf" &&
+		systemd-tmpfiles --root="$dir/root" --create "$PWD/$units/tmpfiles.conf" || return
+	[ "$(stat -c %a "$dir/root/run/virtualizationservice")" = 755 ] &&
+		[ "$(stat -c %a "$dir/root/run/early_virtmgr")" = 1770 ]
 }
 
 call() { # SOCKET METHOD [ARGUMENT...]

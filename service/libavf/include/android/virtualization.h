@@ -99,9 +99,10 @@ void AVirtualMachineRawConfig_setDeviceTreeOverlay(AVirtualMachineRawConfig *con
 typedef struct AVirtualizationService AVirtualizationService;
 
 /*
- * @early: the manager for programs that run before the system's services do; negative
- * errno where it is not installed. -ECONNREFUSED when the manager does not answer. Its
- * own words are on stderr.
+ * @early: the manager for programs that run before the system's services do,
+ * early_virtmgr(1): machines have the names that the host's files allow this program.
+ * Negative errno where the manager is not installed, -ECONNREFUSED when it does not
+ * answer. Its own words are on stderr.
  */
 int AVirtualizationService_create(AVirtualizationService **service, bool early);
 
