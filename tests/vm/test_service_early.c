@@ -304,6 +304,20 @@ static void test_what_needs_a_service_is_refused_by_name(void **state)
 	client_free(c);
 }
 
+static void test_it_serves_one_client_and_nobody_else(void **state)
+{
+	static const char *const arguments[] = { "", "--listen /nonexistent/socket",
+						 "--rpc-server-fd 99" };
+	char command[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
+		snprintf(command, sizeof(command), "%s/early_virtmgr %s 2>/dev/null",
+			 root, arguments[i]);
+		assert_int_equal(WEXITSTATUS(system(command)), 2);
+	}
+}
+
 static void test_a_client_learns_that_it_is_early(void **state)
 {
 	struct client *c = new_client();
@@ -490,6 +504,7 @@ int main(void)
 		EARLY_TEST(test_a_mistake_in_a_file_is_told_until_it_is_repaired),
 		EARLY_TEST(test_what_needs_a_service_is_refused_by_name),
 		EARLY_TEST(test_a_cid_that_another_vmm_has_is_not_replaced),
+		EARLY_TEST(test_it_serves_one_client_and_nobody_else),
 		EARLY_TEST(test_a_client_learns_that_it_is_early),
 		EARLY_TEST(
 			test_without_the_capability_for_the_port_vsock_is_by_descriptors),
