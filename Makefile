@@ -237,7 +237,7 @@ $(BUILD)/lab/service_client: $(BUILD)/obj/tests/lab/service_client.o $(call serv
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
-LAB_PROGRAMS := $(BUILD)/lab/vsock_test $(BUILD)/lab/service_client $(BUILD)/tests/vm/test_service_crash
+LAB_PROGRAMS := $(BUILD)/lab/vsock_test $(BUILD)/lab/service_client $(BUILD)/tests/vm/test_service_crash $(BUILD)/tests/vm/test_service_early
 # What tests/vm runs beside vmm.
 VM_PROGRAMS := $(BUILD)/tests/bootplan $(BUILD)/lab/bootconfig $(VM_TESTS)
 

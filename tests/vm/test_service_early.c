@@ -6,9 +6,11 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <linux/capability.h>
+#include <linux/vhost.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -109,6 +111,41 @@ static void must_end(struct guest *g)
 	guest_drop(g);
 }
 
+/* What a client is told of itself and of its VM. */
+static void get_info(sd_bus *bus, const char *path, const char *interface,
+		     const char *member, const char *key, char *ret_text, size_t size)
+{
+	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
+	const char *got, *text;
+
+	*ret_text = '\0';
+	must(client_call(bus, path, interface, member, &reply, &err, ""));
+	sd_bus_message_enter_container(reply, 'a', "{sv}");
+	while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
+		sd_bus_message_read(reply, "s", &got);
+		if (strcmp(got, key) == 0 &&
+		    sd_bus_message_read(reply, "v", "s", &text) > 0)
+			snprintf(ret_text, size, "%s", text);
+		else
+			sd_bus_message_skip(reply, "v");
+		sd_bus_message_exit_container(reply);
+	}
+}
+
+static bool has_vhost(void)
+{
+	return access("/dev/vhost-vsock", R_OK | W_OK) == 0 && geteuid() == 0;
+}
+
+static void assert_vsock(struct guest *g, const char *kind)
+{
+	char text[16];
+
+	get_info(g->bus, VM_PATH, VM_INTERFACE, "GetDebugInfo", "vsock", text,
+		 sizeof(text));
+	assert_string_equal(text, kind);
+}
+
 /* --- tests -------------------------------------------------------------------- */
 
 static void test_an_early_vm_runs_with_its_cid_and_without_a_service(void **state)
@@ -121,6 +158,7 @@ static void test_an_early_vm_runs_with_its_cid_and_without_a_service(void **stat
 	(void)state;
 	run(c, "first", &g);
 	assert_int_equal(g.cid, 300);
+	assert_vsock(&g, has_vhost() ? "vhost" : "unix");
 	assert_int_equal(rig_processes(RIG_EARLY, &p, 1), 1);
 	assert_int_equal(rig_processes(RIG_VIRTMGR, &p, 1), 0);
 	assert_int_equal(rig_processes(RIG_SERVICE, &p, 1), 0);
@@ -266,24 +304,17 @@ static void test_what_needs_a_service_is_refused_by_name(void **state)
 	client_free(c);
 }
 
-/* What a client is told of itself and of its VM. */
-static void get_info(sd_bus *bus, const char *path, const char *interface,
-		     const char *member, const char *key, char *ret_text, size_t size)
+static void test_it_serves_one_client_and_nobody_else(void **state)
 {
-	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
-	const char *got, *text;
+	static const char *const arguments[] = { "", "--listen /nonexistent/socket",
+						 "--rpc-server-fd 99" };
+	char command[256];
 
-	*ret_text = '\0';
-	must(client_call(bus, path, interface, member, &reply, &err, ""));
-	sd_bus_message_enter_container(reply, 'a', "{sv}");
-	while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
-		sd_bus_message_read(reply, "s", &got);
-		if (strcmp(got, key) == 0 &&
-		    sd_bus_message_read(reply, "v", "s", &text) > 0)
-			snprintf(ret_text, size, "%s", text);
-		else
-			sd_bus_message_skip(reply, "v");
-		sd_bus_message_exit_container(reply);
+	(void)state;
+	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
+		snprintf(command, sizeof(command), "%s/early_virtmgr %s 2>/dev/null",
+			 root, arguments[i]);
+		assert_int_equal(WEXITSTATUS(system(command)), 2);
 	}
 }
 
@@ -299,11 +330,34 @@ static void test_a_client_learns_that_it_is_early(void **state)
 	client_free(c);
 }
 
+static void test_a_cid_that_another_vmm_has_is_not_replaced(void **state)
+{
+	AUTO_CLOSE int fd = open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC);
+	const uint64_t cid = 300;
+	struct client *c;
+	struct guest g;
+
+	(void)state;
+	if (!has_vhost()) {
+		print_message("there is no /dev/vhost-vsock for this user\n");
+		skip();
+	}
+	assert_return_code(ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &cid), errno);
+	c = new_client();
+	refused(c, "first", -EIO,
+		"vsock: /dev/vhost-vsock: CID 300: Address already in use");
+	assert_return_code(close(TAKE_FD(fd)), errno);
+	run(c, "first", &g);
+	must_end(&g);
+	client_free(c);
+}
+
 /* --- rights ------------------------------------------------------------------- */
 
 /* A client that lacks it, and so does its manager: a status for exit(). */
 static int without_capability(void)
 {
+	const char *lacking;
 	struct client *c;
 	struct err err = { "" };
 	struct guest g;
@@ -313,10 +367,10 @@ static int without_capability(void)
 		return 2;
 	if (client_spawn(getenv("EARLY_VIRTMGR"), &c, &err) < 0)
 		return 3;
-	if (create(c, "first", VSOCK_VHOST, &g, &err) >= 0 ||
-	    (!strstr(err.msg, "vsock: port 300 for the agent, without "
-			      "CAP_NET_BIND_SERVICE: Permission denied") &&
-	     !strstr(err.msg, "vsock: /dev/vhost-vsock: ")))
+	lacking = has_vhost() ? "vsock: port 300 for the agent, without "
+				"CAP_NET_BIND_SERVICE: Permission denied"
+			      : "vsock: /dev/vhost-vsock: ";
+	if (create(c, "first", VSOCK_VHOST, &g, &err) >= 0 || !strstr(err.msg, lacking))
 		return 4;
 	if (create(c, "first", VSOCK_AUTO, &g, &err) < 0 ||
 	    guest_call(&g, "Start", &err) < 0 || guest_wait_ready(&g, &err) < 0 ||
@@ -449,6 +503,8 @@ int main(void)
 		EARLY_TEST(test_who_may_not_have_one_is_told_why),
 		EARLY_TEST(test_a_mistake_in_a_file_is_told_until_it_is_repaired),
 		EARLY_TEST(test_what_needs_a_service_is_refused_by_name),
+		EARLY_TEST(test_a_cid_that_another_vmm_has_is_not_replaced),
+		EARLY_TEST(test_it_serves_one_client_and_nobody_else),
 		EARLY_TEST(test_a_client_learns_that_it_is_early),
 		EARLY_TEST(
 			test_without_the_capability_for_the_port_vsock_is_by_descriptors),
