@@ -246,6 +246,9 @@ static bool become_child(struct child *c)
 	/* The signal comes when the parent dies, unless it has died before. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != c->parent)
 		return false;
+	/* What the manager ignores is no business of vmm's. */
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)signal(sig, SIG_DFL);
 	sigemptyset(&none);
 	/* A session of its own: no terminal's keys are for it. */
 	return setsid() >= 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0 &&
