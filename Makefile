@@ -108,6 +108,11 @@ $(BUILD)/setup: tests/setup
 	@mkdir -p $(@D)
 	@tests/setup build
 	@touch $@
+# Those that tests and benchmarks need, some of them to be built.
+$(BUILD)/setup-test: tests/setup | $(BUILD)/setup
+	@tests/setup test
+	@touch $@
+$(call obj,$(wildcard tests/*/*.c)): | $(BUILD)/setup-test
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/setup
 	$(call say,CC,$<)
@@ -284,7 +289,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STATIC_LIBS)
 bench-programs: $(BENCHES)
 bench: all guests bench-programs $(BUILD)/lab/vsock
-	@tests/setup bench
+	@tests/setup test
 	@tests/bench/run
 
 # Fuzzers are their own build: clang, libFuzzer, both sanitizers.
