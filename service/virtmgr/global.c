@@ -45,8 +45,11 @@ struct known {
 /* A client's call that waits for the service. */
 struct forwarded {
 	LIST_ENTRY(forwarded) entry;
+	struct global *global;
+	const char *member;
 	sd_bus_message *call;
-	sd_bus_slot *slot;
+	sd_bus_slot *slot; /* NULL: there is no service to be asked */
+	bool again;
 };
 
 enum kind { KIND_NONE, KIND_SYSTEM, KIND_PRIVATE };
@@ -83,7 +86,7 @@ static struct known *find(struct global *g, uint32_t cid)
 	return NULL;
 }
 
-/* --- losing the service, and finding it again -------------------------------- */
+/* --- what clients ask ---------------------------------------------------------- */
 
 static void forwarded_free(struct forwarded *f)
 {
@@ -93,35 +96,94 @@ static void forwarded_free(struct forwarded *f)
 	free(f);
 }
 
-/* VMs must be told to the next one, so look for it soon, though not too often. */
+static int on_answer(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error)
+{
+	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
+	const sd_bus_error *error = sd_bus_message_get_error(answer);
+	struct forwarded *f = userdata;
+	int r;
+
+	(void)ret_error;
+	/* The service has gone, says our library. drop_bus() sees to that. */
+	if (error && sd_bus_is_open(f->global->bus) <= 0)
+		return 0;
+	r = error ? sd_bus_message_new_method_error(f->call, &reply, error)
+		  : sd_bus_message_new_method_return(f->call, &reply);
+	if (r >= 0 && !error)
+		r = sd_bus_message_copy(reply, answer, true);
+	/* The client may have gone meanwhile. */
+	if (r >= 0)
+		(void)sd_bus_send(NULL, reply, NULL);
+	else
+		(void)sd_bus_reply_method_errno(f->call, r, NULL);
+	forwarded_free(f);
+	return 0;
+}
+
+static int ask(struct forwarded *f)
+{
+	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *m = NULL;
+	sd_bus *bus = f->global->bus;
+	int r = sd_bus_message_new_method_call(bus, &m, NULL, GLOBAL_PATH,
+					       GLOBAL_INTERFACE, f->member);
+
+	if (r >= 0)
+		r = sd_bus_message_rewind(f->call, true);
+	if (r >= 0)
+		r = sd_bus_message_copy(m, f->call, true);
+	return r < 0 ? r : sd_bus_call_async(bus, &f->slot, m, on_answer, f, 0);
+}
+
+/* --- losing the service, and finding it again -------------------------------- */
+
+/* The next one is to hear of VMs and calls, so look for it soon, if not too often. */
 static void schedule_retry(struct global *g)
 {
 	uint64_t now;
 
-	log_warn(TAG, "the service has gone; VMs go on");
 	sd_event_now(g->event, CLOCK_MONOTONIC, &now);
 	sd_event_source_set_time(g->retry,
 				 now > g->tried + RETRY_US ? now : g->tried + RETRY_US);
 	sd_event_source_set_enabled(g->retry, SD_EVENT_ONESHOT);
 }
 
-static void drop_bus(struct global *g)
+static void fail_call(struct forwarded *f)
 {
+	__attribute__((cleanup(sd_bus_error_free)))
+	sd_bus_error error = SD_BUS_ERROR_NULL;
 	const struct err err = { "the service has gone" };
 
-	g->bus = sd_bus_close_unref(g->bus);
-	while (!LIST_EMPTY(&g->calls)) {
-		__attribute__((cleanup(sd_bus_error_free)))
-		sd_bus_error error = SD_BUS_ERROR_NULL;
+	bus_error_set(&error, -EIO, &err);
+	(void)sd_bus_reply_method_error(f->call, &error);
+	forwarded_free(f);
+}
 
-		bus_error_set(&error, -EIO, &err);
-		(void)sd_bus_reply_method_error(LIST_FIRST(&g->calls)->call, &error);
-		forwarded_free(LIST_FIRST(&g->calls));
+static void fail_calls(struct global *g)
+{
+	while (!LIST_EMPTY(&g->calls))
+		fail_call(LIST_FIRST(&g->calls));
+}
+
+/* What clients have asked is asked of the next service, but of no third one. */
+static void drop_bus(struct global *g)
+{
+	struct forwarded *f, *next;
+
+	g->bus = sd_bus_close_unref(g->bus);
+	for (f = LIST_FIRST(&g->calls); f; f = next) {
+		next = LIST_NEXT(f, entry);
+		f->slot = sd_bus_slot_unref(f->slot);
+		if (f->again)
+			fail_call(f);
+		else
+			f->again = true;
 	}
 	/* Without VMs it is of no importance which service the next one is. */
 	if (LIST_EMPTY(&g->vms))
 		g->kind = KIND_NONE;
 	else
+		log_warn(TAG, "the service has gone; VMs go on");
+	if (!LIST_EMPTY(&g->vms) || !LIST_EMPTY(&g->calls))
 		schedule_retry(g);
 }
 
@@ -263,14 +325,11 @@ static int on_late_context(sd_bus_message *m, void *userdata, sd_bus_error *ret_
 	return 0;
 }
 
-static int connect_global(struct global *g, bool spawn, struct err *err)
+static int open_global(struct global *g, bool spawn, struct err *err)
 {
 	enum kind kind;
-	int r;
+	int r = find_service(g, spawn, &kind, err);
 
-	if (g->bus)
-		return 0;
-	r = find_service(g, spawn, &kind, err);
 	if (r < 0)
 		return r;
 	sd_event_now(g->event, CLOCK_MONOTONIC, &g->tried);
@@ -295,6 +354,26 @@ static int connect_global(struct global *g, bool spawn, struct err *err)
 	g->kind = kind;
 	g->watch = sd_event_source_disable_unref(g->watch);
 	adopt_all(g);
+	return 0;
+}
+
+static int connect_global(struct global *g, bool spawn, struct err *err)
+{
+	struct forwarded *f, *next;
+	int r;
+
+	if (g->bus)
+		return 0;
+	r = open_global(g, spawn, err);
+	if (r < 0) {
+		fail_calls(g);
+		return r;
+	}
+	for (f = LIST_FIRST(&g->calls); f; f = next) {
+		next = LIST_NEXT(f, entry);
+		if (ask(f) < 0)
+			fail_call(f);
+	}
 	return 0;
 }
 
@@ -334,7 +413,8 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	if (LIST_EMPTY(&g->vms) || connect_global(g, true, &err) == 0)
+	if ((LIST_EMPTY(&g->vms) && LIST_EMPTY(&g->calls)) ||
+	    connect_global(g, true, &err) == 0)
 		return 0;
 	log_warn(TAG, "%s", err.msg);
 	if (g->kind == KIND_SYSTEM)
@@ -373,6 +453,7 @@ static void global_free(struct registry *r)
 		known_free(vm);
 	}
 	drop_bus(g);
+	fail_calls(g);
 	sd_event_source_disable_unref(g->retry);
 	sd_event_source_disable_unref(g->watch);
 	sd_event_unref(g->event);
@@ -431,6 +512,8 @@ static int global_create(struct registry *registry, const char *name, uint64_t m
 			drop_bus(g);
 	}
 	if (r < 0) {
+		if (!g->bus)
+			fail_calls(g);
 		known_free(vm);
 		return r;
 	}
@@ -495,45 +578,18 @@ static const char *global_kind(struct registry *registry)
 
 /* --- forwarding -------------------------------------------------------------- */
 
-static int on_answer(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error)
-{
-	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
-	const sd_bus_error *error = sd_bus_message_get_error(answer);
-	struct forwarded *f = userdata;
-	int r;
-
-	(void)ret_error;
-	r = error ? sd_bus_message_new_method_error(f->call, &reply, error)
-		  : sd_bus_message_new_method_return(f->call, &reply);
-	if (r >= 0 && !error)
-		r = sd_bus_message_copy(reply, answer, true);
-	/* The client may have gone meanwhile. */
-	if (r >= 0)
-		(void)sd_bus_send(NULL, reply, NULL);
-	else
-		(void)sd_bus_reply_method_errno(f->call, r, NULL);
-	forwarded_free(f);
-	return 0;
-}
-
 static int forward(struct global *g, const char *member, sd_bus_message *call)
 {
-	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *m = NULL;
-	struct forwarded *f;
+	struct forwarded *f = calloc(1, sizeof(*f));
 	int r;
 
-	r = sd_bus_message_new_method_call(g->bus, &m, NULL, GLOBAL_PATH,
-					   GLOBAL_INTERFACE, member);
-	if (r >= 0)
-		r = sd_bus_message_copy(m, call, true);
-	if (r < 0)
-		return r;
-	f = calloc(1, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
-	f->call = sd_bus_message_ref(call);
+	*f = (struct forwarded){ .global = g,
+				 .member = member,
+				 .call = sd_bus_message_ref(call) };
 	LIST_INSERT_HEAD(&g->calls, f, entry);
-	r = sd_bus_call_async(g->bus, &f->slot, m, on_answer, f, 0);
+	r = ask(f);
 	if (r < 0)
 		forwarded_free(f);
 	return r;
@@ -544,8 +600,10 @@ static int global_forward(struct registry *registry, const char *member,
 {
 	struct global *g = (struct global *)registry;
 	struct err err = { "" };
-	int r = connect_global(g, true, &err);
+	int r = -ECONNRESET;
 
+	for (int i = 0; r == -ECONNRESET && i < TRIES; i++)
+		r = connect_global(g, true, &err);
 	if (r == 0) {
 		r = forward(g, member, call);
 		if (r < 0)

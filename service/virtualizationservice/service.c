@@ -76,8 +76,14 @@ static void end_if_idle(void *userdata)
 	if (!s->ends || s->first_call || !LIST_EMPTY(&s->conns) ||
 	    cids_lingering(s->cids) || cgroups_busy(s->cgroups))
 		return;
-	if (poll(&waiting, 1, 0) != 0)
+	/* Whoever comes while we wait for the lock is somebody who waits, too. */
+	if (s->lock_fd < 0)
+		s->lock_fd = unix_lock(s->name);
+	if (poll(&waiting, 1, 0) != 0) {
+		cleanup_close(&s->lock_fd);
+		s->lock_fd = -1;
 		return;
+	}
 	remove_name(s);
 	sd_event_exit(s->event, 0);
 }

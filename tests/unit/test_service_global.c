@@ -376,6 +376,29 @@ static void test_who_waits_when_it_would_end_is_served(void **state)
 	assert_int_equal(status, 0);
 }
 
+static void test_what_a_lost_service_did_not_answer_the_next_one_does(void **state)
+{
+	struct rig *rig = *state;
+	pid_t pid = start(rig, "--private", "virtualizationservice");
+
+	assert_int_equal(only_vm(rig, "cid"), 0);
+	assert_return_code(kill(pid, SIGSTOP), errno);
+	rig->answer = sd_bus_message_unref(rig->answer);
+	assert_return_code(sd_bus_call_method_async(rig->client, NULL, NULL, "/m",
+						    "m.m", "ListVms", on_answer, rig,
+						    ""),
+			   0);
+	/* It is asked, and cannot answer. */
+	while (sd_event_run(rig->event, 100000) > 0)
+		;
+	assert_null(rig->answer);
+	assert_return_code(kill(pid, SIGKILL), errno);
+	assert_return_code(waitpid(pid, NULL, 0), errno);
+	while (!rig->answer)
+		assert_true(sd_event_run(rig->event, 20 * 1000000ULL) > 0);
+	assert_null(sd_bus_message_get_error(rig->answer));
+}
+
 /* A manager in a process of its own: has a VM until it is told to end. */
 static void manager_process(int started, int go, int told, int end)
 {
@@ -605,6 +628,7 @@ int main(void)
 		TEST(test_nothing_of_a_private_service_outlives_its_managers),
 		TEST(test_who_only_connects_does_not_end_it),
 		TEST(test_who_waits_when_it_would_end_is_served),
+		TEST(test_what_a_lost_service_did_not_answer_the_next_one_does),
 		TEST(test_managers_that_start_together_share_one_service),
 		TEST(test_what_the_manager_tells_is_listed),
 		TEST(test_a_private_service_that_is_killed_is_replaced),
