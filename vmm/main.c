@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "vmm/arch.h"
 #include "vmm/config.h"
 #include "vmm/control_client.h"
@@ -91,18 +92,13 @@ static int enter_namespaces(const struct config *cfg, struct err *err)
 	return r;
 }
 
-static void raise_limit(int which)
+static void raise_memlock(void)
 {
 	const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
-	struct rlimit l;
 
 	/* Root may, for now; in a user namespace it counts as anybody. */
-	if (which == RLIMIT_MEMLOCK && setrlimit(RLIMIT_MEMLOCK, &none) == 0)
-		return;
-	if (getrlimit(which, &l) < 0)
-		return;
-	l.rlim_cur = l.rlim_max;
-	setrlimit(which, &l);
+	if (setrlimit(RLIMIT_MEMLOCK, &none) < 0)
+		process_raise_limit(RLIMIT_MEMLOCK);
 }
 
 static void tell_how_to_leave(const struct config *cfg, const struct machine *m)
@@ -125,9 +121,9 @@ static int run(const struct config *cfg, int null_fd, int status_fd,
 
 	log_init(cfg->log_level, cfg->name);
 	/* A guest decides how many interrupts, and so descriptors, there are. */
-	raise_limit(RLIMIT_NOFILE);
+	process_raise_limit(RLIMIT_NOFILE);
 	if (cfg->lock_guest_memory)
-		raise_limit(RLIMIT_MEMLOCK);
+		raise_memlock();
 	r = keep_open(&cfg->keep_fds, &vm.keep, err);
 	if (r == 0)
 		r = machine_new(cfg, &m, err);
@@ -198,22 +194,6 @@ static int run_command(char **args, enum log_level level, int null_fd)
 }
 
 /*
- * A descriptor of /dev/null, after closed standard ones have become it too: what
- * we open later must never be taken for stdin, stdout or stderr.
- */
-static int open_null(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-	return fd;
-}
-
-/*
  * The options before the command, which are crosvm's; @args comes to stand behind them.
  * There is no syslog to do without, or to be tagged in.
  */
@@ -247,12 +227,12 @@ static int parse_global(char ***args, enum log_level *level, struct err *err)
 int main(int argc, char **argv)
 {
 	enum log_level level = LOG_LEVEL_INFO;
-	int null_fd = open_null();
+	int null_fd = process_open_null();
 	char **args = argv + 1;
 	struct err err;
 
 	if (null_fd < 0) {
-		perror("vmm: /dev/null");
+		fprintf(stderr, "vmm: /dev/null: %s\n", strerrordesc_np(-null_fd));
 		return EXIT_ERROR;
 	}
 	if (argc >= 2 && parse_global(&args, &level, &err) < 0) {

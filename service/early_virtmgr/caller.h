@@ -2,7 +2,8 @@
  * Which program is at the other end of a socket.
  *
  * early_virtmgr runs as its client and has no rights that this has not, so what is
- * asked here keeps programs from one another's CIDs and is no wall between users.
+ * asked here keeps programs from taking one another's CIDs by mistake, and is no wall:
+ * who made the socket may have become another program since, or have passed it on.
  */
 #pragma once
 

@@ -77,10 +77,11 @@ static int lock(const struct early *e, uint32_t cid, int *ret_lease, struct err 
 		return folder_fd;
 	fd = open_lock(folder_fd, cid);
 	if (fd < 0)
-		return err_sys(err, fd, RUN_DIR "/%" PRIu32, cid);
+		return err_sys(err, fd, "%s" RUN_DIR "/%" PRIu32, e->root ?: "", cid);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK)
-			return err_sys(err, -errno, RUN_DIR "/%" PRIu32, cid);
+			return err_sys(err, -errno, "%s" RUN_DIR "/%" PRIu32,
+				       e->root ?: "", cid);
 		return err_set(err, -EBADFD,
 			       "there is one already, which has its CID, %" PRIu32,
 			       cid);

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/unix.h"
 #include "service/virtmgr/manager.h"
 
@@ -114,17 +115,6 @@ static void tell_ready(int *fd)
 	*fd = -1;
 }
 
-/* Files of VMs come as descriptors, thousands of them if need be. */
-static void raise_limit(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
-		return;
-	l.rlim_cur = l.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &l);
-}
-
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 		     void *arg)
 {
@@ -190,7 +180,8 @@ static int run(const struct program *p, struct program_options *o, struct err *e
 	/* A client's terminal may be another job's: its use fails, and stops nobody. */
 	signal(SIGTTIN, SIG_IGN);
 	signal(SIGTTOU, SIG_IGN);
-	raise_limit();
+	/* Files of VMs come as descriptors, thousands of them if need be. */
+	process_raise_limit(RLIMIT_NOFILE);
 	r = sd_event_new(&event);
 	if (r < 0)
 		err_sys(err, r, "the event loop");
@@ -211,8 +202,15 @@ int program_main(const struct program *p, int argc, char **argv)
 				     .ready_fd = -1,
 				     .log_level = LOG_LEVEL_WARN };
 	struct err err = { "" };
-	int r = parse(p, &o, argc, argv, &err);
+	int null_fd = process_open_null(), r;
 
+	if (null_fd < 0) {
+		fprintf(stderr, "%s: /dev/null: %s\n", p->name,
+			strerrordesc_np(-null_fd));
+		return EXIT_FAILURE;
+	}
+	close(null_fd);
+	r = parse(p, &o, argc, argv, &err);
 	if (r == 1)
 		return EXIT_SUCCESS;
 	log_init(o.log_level, NULL);

@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/opt.h"
+#include "base/process.h"
 #include "base/unix.h"
 #include "service/common/paths.h"
 #include "service/virtualizationservice/service.h"
@@ -191,26 +192,23 @@ static void reserve(void)
 	mallopt(M_MMAP_MAX, INT_MAX);
 	mallopt(M_MMAP_THRESHOLD, SMALL);
 }
-#endif
 
-static void bound_resources(void)
+/* Beyond it, messages do not get the memory, and their senders are disconnected. */
+static void bound_memory(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit);
-	}
-#ifndef SANITIZED
-	/* Beyond it, messages do not get the memory, and their senders are
-	 * disconnected. */
 	reserve();
 	if (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur > DATA_MAX) {
 		limit.rlim_cur = DATA_MAX;
 		(void)setrlimit(RLIMIT_DATA, &limit);
 	}
-#endif
 }
+#else
+static void bound_memory(void)
+{
+}
+#endif
 
 /* 0 in the process that goes on. */
 static int detach(struct err *err)
@@ -340,7 +338,8 @@ static int serve(struct options *o, struct conf *conf, struct err *err)
 		r = detach(err);
 	if (r < 0)
 		return r;
-	bound_resources();
+	process_raise_limit(RLIMIT_NOFILE);
+	bound_memory();
 	setup.folder = folder;
 	setup.listen_fd = r = get_socket(o, path, &name, err);
 	if (r == -EADDRINUSE && o->detach) {
@@ -359,8 +358,13 @@ int main(int argc, char **argv)
 	struct options o = { 0 };
 	struct err err = { "" };
 	struct conf conf;
-	int r;
+	int null_fd = process_open_null(), r;
 
+	if (null_fd < 0) {
+		fprintf(stderr, PROGRAM ": /dev/null: %s\n", strerrordesc_np(-null_fd));
+		return 1;
+	}
+	close(null_fd);
 	conf_init(&conf);
 	signal(SIGPIPE, SIG_IGN);
 	r = parse_options(argc, argv, &o, &err);

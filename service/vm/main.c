@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/process.h"
 #include "service/vm/command.h"
 
 #ifndef VMM_VERSION
@@ -71,28 +72,6 @@ static int run_command(const struct command *c, char **args)
 	return r == -EINVAL || r == -EBADMSG ? STATUS_BAD_ARGUMENTS : STATUS_ERROR;
 }
 
-/* What was closed becomes /dev/null: files must not be taken for stdin or stdout. */
-static bool open_streams(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	return fd >= 0 && close(fd) == 0;
-}
-
-/* A configuration may name thousands of files. */
-static void raise_file_limit(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
-		l.rlim_cur = l.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &l);
-	}
-}
-
 /* What could not be written is a failure, though all else went well. */
 static int finish(int status)
 {
@@ -105,12 +84,15 @@ static int finish(int status)
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
+	int null_fd = process_open_null();
 
-	if (!open_streams()) {
-		perror("vm: /dev/null");
+	if (null_fd < 0) {
+		fprintf(stderr, "vm: /dev/null: %s\n", strerrordesc_np(-null_fd));
 		return STATUS_ERROR;
 	}
-	raise_file_limit();
+	close(null_fd);
+	/* A configuration may name thousands of files. */
+	process_raise_limit(RLIMIT_NOFILE);
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(commands[i]->name, name) == 0)

@@ -28,7 +28,7 @@ groups_and_folder_are_right() {
 	systemd-sysusers --root="$dir/root" "$PWD/$units/sysusers.conf" &&
 		systemd-tmpfiles --root="$dir/root" --create "$PWD/$units/tmpfiles.conf" || return
 	[ "$(stat -c %a "$dir/root/run/virtualizationservice")" = 755 ] &&
-		[ "$(stat -c %a "$dir/root/run/early_virtmgr")" = 1770 ]
+		[ "$(stat -c %a "$dir/root/run/early_virtmgr")" = 700 ]
 }
 
 call() { # SOCKET METHOD [ARGUMENT...]
