@@ -21,6 +21,7 @@
 #include "service/client/client.h"
 #include "service/common/bus_error.h"
 #include "service/common/paths.h"
+#include "service/virtmgr/forward.h"
 #include "service/virtmgr/global_spawn.h"
 #include "service/virtmgr/partition.h"
 
@@ -42,16 +43,6 @@ struct known {
 	char lease[LEASE_LEN]; /* what its lease holds */
 };
 
-/* A client's call that waits for the service. */
-struct forwarded {
-	LIST_ENTRY(forwarded) entry;
-	struct global *global;
-	const char *member;
-	sd_bus_message *call;
-	sd_bus_slot *slot; /* NULL: there is no service to be asked */
-	bool again;
-};
-
 enum kind { KIND_NONE, KIND_SYSTEM, KIND_PRIVATE };
 
 struct global {
@@ -62,7 +53,7 @@ struct global {
 	uint64_t tried; /* when it was last connected to, of CLOCK_MONOTONIC */
 	sd_event_source *retry, *watch;
 	LIST_HEAD(, known) vms;
-	LIST_HEAD(, forwarded) calls;
+	struct forwards calls; /* of clients */
 };
 
 static void known_free(struct known *vm)
@@ -86,54 +77,6 @@ static struct known *find(struct global *g, uint32_t cid)
 	return NULL;
 }
 
-/* --- what clients ask ---------------------------------------------------------- */
-
-static void forwarded_free(struct forwarded *f)
-{
-	LIST_REMOVE(f, entry);
-	sd_bus_slot_unref(f->slot);
-	sd_bus_message_unref(f->call);
-	free(f);
-}
-
-static int on_answer(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error)
-{
-	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
-	const sd_bus_error *error = sd_bus_message_get_error(answer);
-	struct forwarded *f = userdata;
-	int r;
-
-	(void)ret_error;
-	/* The service has gone, says our library. drop_bus() sees to that. */
-	if (error && sd_bus_is_open(f->global->bus) <= 0)
-		return 0;
-	r = error ? sd_bus_message_new_method_error(f->call, &reply, error)
-		  : sd_bus_message_new_method_return(f->call, &reply);
-	if (r >= 0 && !error)
-		r = sd_bus_message_copy(reply, answer, true);
-	/* The client may have gone meanwhile. */
-	if (r >= 0)
-		(void)sd_bus_send(NULL, reply, NULL);
-	else
-		(void)sd_bus_reply_method_errno(f->call, r, NULL);
-	forwarded_free(f);
-	return 0;
-}
-
-static int ask(struct forwarded *f)
-{
-	__attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *m = NULL;
-	sd_bus *bus = f->global->bus;
-	int r = sd_bus_message_new_method_call(bus, &m, NULL, GLOBAL_PATH,
-					       GLOBAL_INTERFACE, f->member);
-
-	if (r >= 0)
-		r = sd_bus_message_rewind(f->call, true);
-	if (r >= 0)
-		r = sd_bus_message_copy(m, f->call, true);
-	return r < 0 ? r : sd_bus_call_async(bus, &f->slot, m, on_answer, f, 0);
-}
-
 /* --- losing the service, and finding it again -------------------------------- */
 
 /* The next one is to hear of VMs and calls, so look for it soon, if not too often. */
@@ -147,43 +90,16 @@ static void schedule_retry(struct global *g)
 	sd_event_source_set_enabled(g->retry, SD_EVENT_ONESHOT);
 }
 
-static void fail_call(struct forwarded *f)
-{
-	__attribute__((cleanup(sd_bus_error_free)))
-	sd_bus_error error = SD_BUS_ERROR_NULL;
-	const struct err err = { "the service has gone" };
-
-	bus_error_set(&error, -EIO, &err);
-	(void)sd_bus_reply_method_error(f->call, &error);
-	forwarded_free(f);
-}
-
-static void fail_calls(struct global *g)
-{
-	while (!LIST_EMPTY(&g->calls))
-		fail_call(LIST_FIRST(&g->calls));
-}
-
-/* What clients have asked is asked of the next service, but of no third one. */
 static void drop_bus(struct global *g)
 {
-	struct forwarded *f, *next;
-
+	forward_lost(&g->calls);
 	g->bus = sd_bus_close_unref(g->bus);
-	for (f = LIST_FIRST(&g->calls); f; f = next) {
-		next = LIST_NEXT(f, entry);
-		f->slot = sd_bus_slot_unref(f->slot);
-		if (f->again)
-			fail_call(f);
-		else
-			f->again = true;
-	}
 	/* Without VMs it is of no importance which service the next one is. */
 	if (LIST_EMPTY(&g->vms))
 		g->kind = KIND_NONE;
 	else
 		log_warn(TAG, "the service has gone; VMs go on");
-	if (!LIST_EMPTY(&g->vms) || !LIST_EMPTY(&g->calls))
+	if (!LIST_EMPTY(&g->vms) || forward_waits(&g->calls))
 		schedule_retry(g);
 }
 
@@ -359,22 +275,16 @@ static int open_global(struct global *g, bool spawn, struct err *err)
 
 static int connect_global(struct global *g, bool spawn, struct err *err)
 {
-	struct forwarded *f, *next;
 	int r;
 
 	if (g->bus)
 		return 0;
 	r = open_global(g, spawn, err);
-	if (r < 0) {
-		fail_calls(g);
-		return r;
-	}
-	for (f = LIST_FIRST(&g->calls); f; f = next) {
-		next = LIST_NEXT(f, entry);
-		if (ask(f) < 0)
-			fail_call(f);
-	}
-	return 0;
+	if (r < 0)
+		forward_fail(&g->calls);
+	else
+		forward_begin(&g->calls, g->bus);
+	return r;
 }
 
 /* --- waiting for one to come ------------------------------------------------- */
@@ -413,7 +323,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	if ((LIST_EMPTY(&g->vms) && LIST_EMPTY(&g->calls)) ||
+	if ((LIST_EMPTY(&g->vms) && !forward_waits(&g->calls)) ||
 	    connect_global(g, true, &err) == 0)
 		return 0;
 	log_warn(TAG, "%s", err.msg);
@@ -453,7 +363,7 @@ static void global_free(struct registry *r)
 		known_free(vm);
 	}
 	drop_bus(g);
-	fail_calls(g);
+	forward_fail(&g->calls);
 	sd_event_source_disable_unref(g->retry);
 	sd_event_source_disable_unref(g->watch);
 	sd_event_unref(g->event);
@@ -513,7 +423,7 @@ static int global_create(struct registry *registry, const char *name, uint64_t m
 	}
 	if (r < 0) {
 		if (!g->bus)
-			fail_calls(g);
+			forward_fail(&g->calls);
 		known_free(vm);
 		return r;
 	}
@@ -576,25 +486,6 @@ static const char *global_kind(struct registry *registry)
 		       : "none";
 }
 
-/* --- forwarding -------------------------------------------------------------- */
-
-static int forward(struct global *g, const char *member, sd_bus_message *call)
-{
-	struct forwarded *f = calloc(1, sizeof(*f));
-	int r;
-
-	if (!f)
-		return -ENOMEM;
-	*f = (struct forwarded){ .global = g,
-				 .member = member,
-				 .call = sd_bus_message_ref(call) };
-	LIST_INSERT_HEAD(&g->calls, f, entry);
-	r = ask(f);
-	if (r < 0)
-		forwarded_free(f);
-	return r;
-}
-
 static int global_forward(struct registry *registry, const char *member,
 			  sd_bus_message *call, sd_bus_error *ret_error)
 {
@@ -605,7 +496,7 @@ static int global_forward(struct registry *registry, const char *member,
 	for (int i = 0; r == -ECONNRESET && i < TRIES; i++)
 		r = connect_global(g, true, &err);
 	if (r == 0) {
-		r = forward(g, member, call);
+		r = forward_call(&g->calls, member, call);
 		if (r < 0)
 			err_sys(&err, r, "%s", member);
 	}
