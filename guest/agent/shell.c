@@ -51,8 +51,7 @@ struct shell {
 	uint8_t buf[SHELL_HEADER + 16384];
 };
 
-/* --- saying no ----------------------------------------------------------------------
- */
+/* --- saying no ------------------------------------------------------------------ */
 
 __attribute__((format(printf, 2, 3))) static void refuse(int socket, const char *fmt,
 							 ...)
@@ -71,8 +70,7 @@ __attribute__((format(printf, 2, 3))) static void refuse(int socket, const char 
 	send(socket, buf, n + 2 * SHELL_HEADER + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* --- the command ---------------------------------------------------------------------
- */
+/* --- the command ---------------------------------------------------------------- */
 
 static void set_end(int *to, int from)
 {
@@ -197,8 +195,7 @@ static void on_child(struct shell *s)
 						  : WEXITSTATUS(status));
 }
 
-/* --- from the client
- * ------------------------------------------------------------------ */
+/* --- from the client ------------------------------------------------------------ */
 
 static void shut(int *fd)
 {
@@ -272,8 +269,7 @@ static int receive(struct shell *s, int flags)
 	return n > 0 || (n < 0 && errno == EINTR) ? 0 : -1;
 }
 
-/* --- to the client
- * --------------------------------------------------------------------- */
+/* --- to the client -------------------------------------------------------------- */
 
 static void queue(struct shell *s, enum shell_type type, size_t len)
 {
@@ -317,8 +313,7 @@ static int send_queued(struct shell *s)
 	return 0;
 }
 
-/* --- both
- * ------------------------------------------------------------------------------ */
+/* --- both ----------------------------------------------------------------------- */
 
 /* Until the client has been told all of a command that has ended, or is gone. */
 static void relay(struct shell *s)
