@@ -221,7 +221,7 @@ static int parse(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	int command = parse(argc, argv), status;
+	int command = parse(argc, argv), status, fd;
 
 	if (!command) {
 		fprintf(stderr, "usage: agent [--echo PORT] [--shell PORT|fd=N] "
@@ -230,9 +230,10 @@ int main(int argc, char **argv)
 	}
 	/* What was closed becomes /dev/null: a shell's pipes must not be taken for it.
 	 */
-	while ((status = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && status < 3)
-		fcntl(status, F_SETFD, 0);
-	close(status);
+	while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd < 3)
+		fcntl(fd, F_SETFD, 0);
+	if (fd >= 0)
+		close(fd);
 	connect_to_host();
 	tell("started");
 	for (size_t i = 0; i < N_PORTS; i++)

@@ -18,6 +18,7 @@ job='stty -echo
 for i in 1 2 3 4; do read -r line </dev/vda$i; echo "partition $i: $line"; done
 dd if=/dev/zero of=/dev/vda1 bs=4096 count=1 oflag=direct 2>/dev/null && echo "it was written"
 grep PARTNAME /sys/block/vda/vda?/uevent
+mkdir /dev/pts && mount -t devpts devpts /dev/pts
 /agent --echo 5000 --shell 2222 -- sh -c '\''while read -r line; do eval "$line"; done'\''
 while read -r line; do eval "$line"; done'
 initrd service "$job" >/dev/null
@@ -90,6 +91,20 @@ in_guest() {
 	said=$("$vm" shell test -- "${@:3}" </dev/null) || status=$?
 	[ "$status $said" = "$1 $2" ] || { echo "status $status: $said" && return 1; }
 }
+# A login shell at a terminal, whose size is told.
+at_terminal() {
+	cat >"$dir/script" <<-END
+		stty rows 33 columns 99
+		"$vm" shell test
+		echo "status \$?"
+		stty
+	END
+	printf 'stty size; test -t 1 && exit 5\n' >"$dir/typed"
+	timeout 100 socat -t 90 - "SYSTEM:bash $dir/script,pty,setsid,ctty,stderr" <"$dir/typed" >"$dir/terminal" 2>&1
+	grep -q '^33 99' "$dir/terminal" && grep -q '^status 5' "$dir/terminal" &&
+		! grep -q -e -icanon "$dir/terminal" && return
+	cat -v "$dir/terminal" && return 1
+}
 echoes() { [ "$("$build/lab/service_client" test 5000 'to and fro')" = 'to and fro' ]; }
 
 start '"vsock": "vhost"'
@@ -100,6 +115,7 @@ check 'the guest has four partitions, one of which it may write' partitions
 check "another client reaches the agent's echo by vhost-vsock" echoes
 check 'a shell runs in the guest' in_guest 0 "$(basename "$cloud")" uname -r
 check 'with the exit status of its command' in_guest 7 '' sh -c 'exit 7'
+check 'and at a terminal' at_terminal
 tell 'echo written by the guest >/dev/vda4; sync; exit 7'
 check 'the end of the payload is told with its status' event '"exit_code":7'
 check 'the state is finished' state finished
