@@ -182,6 +182,7 @@ $(filter $(BUILD)/tests/unit/test_service_%,$(UNITS)): $(BUILD)/tests/unit/%: $(
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SERVICE_LIBS)
 # They start the program.
 $(addprefix $(BUILD)/tests/unit/test_service_,global daemon hostile): | $(BUILD)/virtualizationservice
+$(BUILD)/tests/unit/test_service_agent: | $(BUILD)/guest/agent
 
 test-programs: $(UNITS)
 

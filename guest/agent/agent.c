@@ -1,12 +1,15 @@
 /*
  * The minimal agent of a guest: runs the payload, and tells the host's manager of it.
  *
- *	agent [--echo PORT] -- COMMAND [ARGUMENT]...
+ *	agent [--echo PORT] [--shell PORT|fd=N] -- COMMAND [ARGUMENT]...
  *
- * It tells that it started; that it is ready, when PORT, where each connection of the
- * host gets back what it sends, is served; and when COMMAND has ended, with which
- * status (128 + n: by signal n), which is its own, too. Without a host that listens it
- * warns, and does the same.
+ * It tells that it started; that it is ready, when the ports are served; and when
+ * COMMAND has ended, with which status (128 + n: by signal n), which is its own, too.
+ * Without a host that listens it warns, and does the same.
+ *
+ * At the port of --echo each connection of the host gets back what it sends. At that of
+ * --shell it gets a shell with the agent's rights (vm shell), so without that option
+ * there is none. fd=N is a socket that listens already.
  *
  * To tell is to send lines to port CID of the host (whose CID is 2), CID being the
  * guest's: "started", "ready", "finished STATUS", "error CODE SENTENCE".
@@ -17,6 +20,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +29,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "guest/agent/shell.h"
 
 enum { BAD_ARGUMENTS = 125, NOT_STARTED = 127, ERROR_UNKNOWN = 0 };
 
@@ -101,31 +107,71 @@ static void echo(int s)
 		}
 }
 
-/* In a process of its own, and one for each connection, which end with this one. */
-static int serve(unsigned port)
+static void echo_serve(int listener)
 {
-	int s = vsock_address(SOCK_STREAM, VMADDR_CID_ANY, port, bind), peer;
+	int peer;
+
+	signal(SIGCHLD, SIG_IGN);
+	while ((peer = agent_accept(listener)) >= 0) {
+		if (fork() == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			echo(peer);
+			_exit(0);
+		}
+		close(peer);
+	}
+}
+
+/* --- ports ---------------------------------------------------------------------- */
+
+struct port {
+	const char *option;
+	void (*serve)(int listener); /* makes a process for each connection */
+	const char *text; /* NULL: not wanted */
+	unsigned long number; /* of the port, or of the descriptor */
+	bool is_fd;
+};
+
+int agent_accept(int listener)
+{
+	int peer;
+
+	do
+		peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	while (peer < 0 && (errno == ECONNABORTED || errno == EINTR));
+	return peer;
+}
+
+static bool parse_port(struct port *p, const char *text)
+{
+	char *end;
+
+	p->is_fd = strncmp(text, "fd=", 3) == 0;
+	p->text = text;
+	text += p->is_fd ? 3 : 0;
+	p->number = strtoul(text, &end, 10);
+	return end != text && !*end &&
+	       p->number < (p->is_fd ? 65536 : VMADDR_PORT_ANY) &&
+	       p->number >= (p->is_fd ? 3 : 1);
+}
+
+/* In a process of its own, which ends with this one, and so do its. */
+static int serve(const struct port *p)
+{
+	int s = p->is_fd ? (int)p->number
+			 : vsock_address(SOCK_STREAM, VMADDR_CID_ANY,
+					 (unsigned)p->number, bind);
 	pid_t pid;
 
-	if (s < 0 || listen(s, 64) < 0)
+	if (s < 0 || fcntl(s, F_SETFD, FD_CLOEXEC) < 0 || listen(s, 64) < 0)
 		return -1;
 	pid = fork();
 	if (pid != 0) {
 		close(s);
 		return pid < 0 ? -1 : 0;
 	}
-	signal(SIGCHLD, SIG_IGN);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	while ((peer = accept4(s, NULL, NULL, SOCK_CLOEXEC)) >= 0 ||
-	       errno == ECONNABORTED || errno == EINTR) {
-		if (peer >= 0 && fork() == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			echo(peer);
-			_exit(0);
-		}
-		if (peer >= 0)
-			close(peer);
-	}
+	p->serve(s);
 	warn("accept");
 	_exit(1);
 }
@@ -150,31 +196,57 @@ static int run(char **argv)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+static struct port ports[] = {
+	{ .option = "--echo", .serve = echo_serve },
+	{ .option = "--shell", .serve = shell_serve },
+};
+
+#define N_PORTS (sizeof(ports) / sizeof(*ports))
+
+/* Where COMMAND is, or 0. */
+static int parse(int argc, char **argv)
+{
+	int at = 1;
+
+	for (; at + 1 < argc && strcmp(argv[at], "--") != 0; at += 2) {
+		struct port *p = ports;
+
+		while (p < ports + N_PORTS && strcmp(argv[at], p->option) != 0)
+			p++;
+		if (p == ports + N_PORTS || p->text || !parse_port(p, argv[at + 1]))
+			return 0;
+	}
+	return at + 1 < argc ? at + 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
-	unsigned long port = 0;
-	int at = 1, status;
-	char *end = NULL;
+	int command = parse(argc, argv), status, fd;
 
-	if (at + 1 < argc && strcmp(argv[at], "--echo") == 0) {
-		port = strtoul(argv[at + 1], &end, 10);
-		at += 2;
-	}
-	if (at + 1 >= argc || strcmp(argv[at], "--") != 0 ||
-	    (end && (*end || port < 1 || port >= VMADDR_PORT_ANY))) {
-		fprintf(stderr,
-			"usage: agent [--echo PORT] -- COMMAND [ARGUMENT]...\n");
+	if (!command) {
+		fprintf(stderr, "usage: agent [--echo PORT] [--shell PORT|fd=N] "
+				"-- COMMAND [ARGUMENT]...\n");
 		return BAD_ARGUMENTS;
 	}
+	/* What was closed becomes /dev/null: a shell's pipes must not be taken for it.
+	 */
+	while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd < 3)
+		fcntl(fd, F_SETFD, 0);
+	if (fd >= 0)
+		close(fd);
 	connect_to_host();
 	tell("started");
-	if (port && serve((unsigned)port) < 0) {
-		warn("the echo port");
-		tell("error %d port %lu: %s", ERROR_UNKNOWN, port, strerror(errno));
-		return BAD_ARGUMENTS;
-	}
+	for (size_t i = 0; i < N_PORTS; i++)
+		if (ports[i].text && serve(&ports[i]) < 0) {
+			int error = errno;
+
+			warn(ports[i].option);
+			tell("error %d port %s: %s", ERROR_UNKNOWN, ports[i].text,
+			     strerror(error));
+			return BAD_ARGUMENTS;
+		}
 	tell("ready");
-	status = run(argv + at + 1);
+	status = run(argv + command);
 	tell("finished %d", status);
 	return status;
 }

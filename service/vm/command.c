@@ -79,6 +79,11 @@ int command_parse(const struct command *c, void *opts, char **args, struct err *
 		if (!options || arg[0] != '-' || !arg[1]) {
 			*kept++ = arg;
 			n++;
+			if (c->rest && n == 1) {
+				options = false;
+				if (*next && strcmp(*next, "--") == 0)
+					next++;
+			}
 		} else if (strcmp(arg, "--") == 0) {
 			options = false;
 		} else {

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/opt.h"
@@ -19,6 +20,7 @@ struct command {
 	size_t opts_size; /* of the struct that they fill */
 	const char *member; /* of a VM's, for those that only call one */
 	unsigned min, max; /* how many other arguments */
+	bool rest; /* behind the first one there are no options of ours */
 	/*
 	 * @args: those, ended by NULL. Returns the exit status, or -errno with a
 	 * sentence, of which -EINVAL and -EBADMSG are the status of bad arguments.
@@ -28,7 +30,7 @@ struct command {
 };
 
 extern const struct command command_run, command_check, command_list, command_info,
-	command_console, command_stop, command_suspend, command_resume,
+	command_console, command_shell, command_stop, command_suspend, command_resume,
 	command_powerbtn, command_balloon, command_dump, command_create_partition,
 	command_create_disk;
 

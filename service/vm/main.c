@@ -17,10 +17,19 @@
 #endif
 
 static const struct command *const commands[] = {
-	&command_run,	      &command_check,	&command_list,
-	&command_info,	      &command_console, &command_stop,
-	&command_powerbtn,    &command_suspend, &command_resume,
-	&command_balloon,     &command_dump,	&command_create_partition,
+	&command_run,
+	&command_check,
+	&command_list,
+	&command_info,
+	&command_console,
+	&command_shell,
+	&command_stop,
+	&command_powerbtn,
+	&command_suspend,
+	&command_resume,
+	&command_balloon,
+	&command_dump,
+	&command_create_partition,
 	&command_create_disk,
 };
 

@@ -18,7 +18,8 @@ job='stty -echo
 for i in 1 2 3 4; do read -r line </dev/vda$i; echo "partition $i: $line"; done
 dd if=/dev/zero of=/dev/vda1 bs=4096 count=1 oflag=direct 2>/dev/null && echo "it was written"
 grep PARTNAME /sys/block/vda/vda?/uevent
-/agent --echo 5000 -- sh -c '\''while read -r line; do eval "$line"; done'\''
+mkdir /dev/pts && mount -t devpts devpts /dev/pts
+/agent --echo 5000 --shell 2222 -- sh -c '\''while read -r line; do eval "$line"; done'\''
 while read -r line; do eval "$line"; done'
 initrd service "$job" >/dev/null
 
@@ -84,6 +85,26 @@ partitions() {
 	for i in 1 2 3 4; do console "partition $i: content $i" || return; done
 	console 'vda4/uevent:PARTNAME=vm-instance' && ! console 'it was written' >/dev/null
 }
+# in_guest STATUS OUTPUT COMMAND...: by the agent's shell.
+in_guest() {
+	local said status=0
+	said=$("$vm" shell test -- "${@:3}" </dev/null) || status=$?
+	[ "$status $said" = "$1 $2" ] || { echo "status $status: $said" && return 1; }
+}
+# A login shell at a terminal, whose size is told.
+at_terminal() {
+	cat >"$dir/script" <<-END
+		stty rows 33 columns 99
+		"$vm" shell test
+		echo "status \$?"
+		stty
+	END
+	printf 'stty size; test -t 1 && exit 5\n' >"$dir/typed"
+	timeout 100 socat -t 90 - "SYSTEM:bash $dir/script,pty,setsid,ctty,stderr" <"$dir/typed" >"$dir/terminal" 2>&1
+	grep -q '^33 99' "$dir/terminal" && grep -q '^status 5' "$dir/terminal" &&
+		! grep -q -e -icanon "$dir/terminal" && return
+	cat -v "$dir/terminal" && return 1
+}
 echoes() { [ "$("$build/lab/service_client" test 5000 'to and fro')" = 'to and fro' ]; }
 
 start '"vsock": "vhost"'
@@ -92,6 +113,9 @@ check 'and that it is ready' event '"payload-ready"'
 check 'the state is ready' state ready
 check 'the guest has four partitions, one of which it may write' partitions
 check "another client reaches the agent's echo by vhost-vsock" echoes
+check 'a shell runs in the guest' in_guest 0 "$(basename "$cloud")" uname -r
+check 'with the exit status of its command' in_guest 7 '' sh -c 'exit 7'
+check 'and at a terminal' at_terminal
 tell 'echo written by the guest >/dev/vda4; sync; exit 7'
 check 'the end of the payload is told with its status' event '"exit_code":7'
 check 'the state is finished' state finished
@@ -105,6 +129,7 @@ check 'nothing is left' left_nothing
 start '"vsock": "unix", "memory_max_mib": 600, "cpu_percent": 90'
 check 'the same by descriptors' event '"payload-ready"'
 check "another client reaches the agent's echo by descriptors" echoes
+check 'so does a shell' in_guest 3 'of the guest' sh -c 'echo of the guest; exit 3'
 limits() {
 	local group
 	group=$(find /sys/fs/cgroup -name 'vmm-*' | head -n 1)

@@ -44,9 +44,16 @@ static const struct command command = {
 	.name = "cmd", .synopsis = "A [B]", .opts = table, .min = 1, .max = 2
 };
 
+static const struct command shell = { .name = "sh",
+				      .synopsis = "A [B]",
+				      .opts = table,
+				      .min = 1,
+				      .max = 9,
+				      .rest = true };
+
 /* Words, separated by spaces. @rest: what is left of them, or the sentence of @code. */
-static void assert_parsed(const char *words, int code, const char *rest,
-			  const struct opts *want)
+static void assert_parsed_by(const struct command *c, const char *words, int code,
+			     const char *rest, const struct opts *want)
 {
 	char *text = strdup(words), *args[16], *at = text, left[128] = "";
 	struct opts o = { 0 };
@@ -57,7 +64,7 @@ static void assert_parsed(const char *words, int code, const char *rest,
 	while (at)
 		args[n++] = strsep(&at, " ");
 	args[n] = NULL;
-	r = command_parse(&command, &o, args, &err);
+	r = command_parse(c, &o, args, &err);
 	if (r != code)
 		fail_msg("%s: %d: %s", words, r, err.msg);
 	for (n = 0; r == 0 && args[n]; n++) {
@@ -72,6 +79,12 @@ static void assert_parsed(const char *words, int code, const char *rest,
 		assert_int_equal(o.type, want->type);
 	}
 	free(text);
+}
+
+static void assert_parsed(const char *words, int code, const char *rest,
+			  const struct opts *want)
+{
+	assert_parsed_by(&command, words, code, rest, want);
 }
 
 static void options_may_stand_anywhere(void **state)
@@ -89,6 +102,20 @@ static void options_may_stand_anywhere(void **state)
 		      &(struct opts){ .boost = true });
 	assert_parsed("-t instance a", 0, "a ", &(struct opts){ .type = 1 });
 	assert_parsed("- -- -m", 0, "- -m ", &(struct opts){ 0 });
+}
+
+static void those_of_another_program_are_left(void **state)
+{
+	const struct opts five = { .mem = 5 };
+
+	(void)state;
+	assert_parsed_by(&shell, "-m 5 a ls -m --help x", 0, "a ls -m --help x ",
+			 &five);
+	assert_parsed_by(&shell, "-m 5 a -- -m -- x", 0, "a -m -- x ", &five);
+	assert_parsed_by(&shell, "-m 5 -- a -- -m", 0, "a -m ", &five);
+	assert_parsed_by(&shell, "a --", 0, "a ", NULL);
+	assert_parsed_by(&shell, "--help", -ECANCELED, "", NULL);
+	assert_parsed_by(&shell, "-m 5", -EINVAL, "sh: needs A [B]", NULL);
 }
 
 static void help_is_asked_for(void **state)
@@ -146,6 +173,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(options_may_stand_anywhere),
+		cmocka_unit_test(those_of_another_program_are_left),
 		cmocka_unit_test(help_is_asked_for),
 		cmocka_unit_test(what_is_wrong_is_named),
 		cmocka_unit_test(sizes_have_units),

@@ -347,6 +347,13 @@ commanded() {
 	done
 	does 0 '' stop test && over 0 killed
 }
+shells() {
+	KERNEL=$(realpath "$GUESTS/agent.elf") configure x '"vsock": "unix"' && start || return
+	does 1 '^vm: .*port 2222 .*nobody listens; .* "agent --shell 2222 -- COMMAND"' shell test -- true &&
+		does 1 '^vm: what answers in the VM is no shell' shell --port 1024 test ls -l --color &&
+		does 35 '^vm: --port: ' shell --port 1023 test && does 35 '^vm: shell: needs ' shell &&
+		does 0 '' stop test && over 0 killed
+}
 pressed() {
 	KERNEL=$(realpath "$GUESTS/button.elf") configure x && start && does 0 '' powerbtn test &&
 		over 0 '^VM ended: shutdown'
@@ -407,7 +414,7 @@ manual() {
 	done <"$dir/keys"
 }
 completion() {
-	completes 'create-partition create-disk' vm create && completes 'stop' vm st &&
+	completes 'create-partition create-disk' vm create && completes 'stop' vm st && completes 'shell' vm sh &&
 		completes '--console --console-in' vm run --cons && completes '--help' vm stop - &&
 		completes 'full none' vm run --debug '' && completes 'instance' vm create-partition -t i &&
 		completes 'encryptedstore' vm create-partition --type en &&
@@ -473,6 +480,7 @@ check '--enable-earlycon has the kernel print early' earlycon
 check 'VMs that are not there are errors' not_there
 check 'so are managers' no_manager
 check 'suspend, resume, balloon and dump do as they say' commanded
+check 'a shell needs an agent that serves it' shells
 check 'the power button reaches the guest' pressed
 check 'create-partition makes files that begin right' partitions
 check 'create-disk makes disks' disks
