@@ -1,16 +1,21 @@
 /*
  * What a shell in a guest and the user of it say to one another on a stream: frames of
- * a type, a length (2 bytes, little-endian) and that many bytes.
+ * a type, a length (2 bytes, little-endian) and that many bytes. To the guest:
  *
- *	to the guest    START   terminal (0 or 1), rows, columns (2 bytes each), then
- *strings that end with NUL: TERM, and the command's arguments, of which there may be
- *none: a login shell INPUT   bytes; none: there are no more SIZE    rows, columns from
- *it         OUTPUT  bytes of its stdout, or of the terminal ERROR   bytes of its stderr
- *	                EXIT    one byte, as shells have it in $?; the last frame
+ * - START: terminal (0 or 1); rows and columns (2 bytes each); strings that end with
+ * NUL, which are TERM and the command's arguments. Without arguments: a login shell.
+ * - INPUT: bytes. None: there are no more.
+ * - SIZE: rows and columns.
+ *
+ * From it:
+ *
+ * - OUTPUT: bytes of its stdout, or of the terminal.
+ * - ERROR: bytes of its stderr.
+ * - EXIT: one byte, as shells have it in $?. The last frame.
  *
  * START comes first, and once. Whatever else comes ends the stream. Both sides take the
  * other for hostile. The guest's agent is made of this, too: nothing but libc, any
- *thread.
+ * thread.
  */
 #pragma once
 

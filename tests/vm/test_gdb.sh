@@ -135,7 +135,7 @@ by_port() {
 		tries=$((tries - 1)) port=$((port + 1))
 	done
 	vm 1 --gdb $port "$hello" && says "gdb port $port: Address already in use" "$dir/err" || return
-	gdb_runs -t localhost:$port "$hello" 'continue'
+	gdb_runs -t 127.0.0.1:$port "$hello" 'continue'
 	gives 68
 }
 

@@ -308,7 +308,7 @@ debugged() {
 	configure end=poweroff
 	"$vm" run --gdb $port "$config" >"$dir/out" 2>"$dir/run.err" </dev/null &
 	pid=$!
-	until HOME=$dir gdb -nx -q --batch -ex "target remote localhost:$port" -ex 'x/i $pc' -ex detach \
+	until HOME=$dir gdb -nx -q --batch -ex "target remote 127.0.0.1:$port" -ex 'x/i $pc' -ex detach \
 		"$hello" 2>&1 </dev/null | grep -q '^=> 0x'; do
 		[ $((turns -= 1)) -gt 0 ] || { echo 'nobody waits for gdb' && cat "$dir/run.err" && return 1; }
 		sleep 0.1
