@@ -24,7 +24,7 @@
 enum { GROUP = 54321, DEBUG_GROUP = 54322 };
 enum { ALICE = 54001, BOB, STRANGER, DEBUGGER };
 
-static char socket_path[128];
+static char socket_path[128], programs[] = "/tmp/vmm-test-users-XXXXXX";
 static pid_t service;
 
 static bool am_root(void)
@@ -330,6 +330,50 @@ static void test_the_debug_group_sees_and_stops_what_others_have(void **state)
 	end_service();
 }
 
+/* --- the surroundings --------------------------------------------------------- */
+
+static int publish(const char *file, const char *name)
+{
+	char command[8400];
+
+	snprintf(command, sizeof(command), "install -m 755 '%s' %s/%s", file, programs,
+		 name);
+	return system(command) == 0 ? 0 : -1;
+}
+
+static int publish_program(const char *variable, const char *name)
+{
+	char path[64];
+
+	if (publish(getenv(variable), name) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/%s", programs, name);
+	return setenv(variable, path, 1);
+}
+
+/* The tree may be in a folder that other users do not come to. */
+static int setup(void **state)
+{
+	AUTO_FREE char *guest = NULL;
+
+	if (rig_setup(state) < 0 || !mkdtemp(programs) || chmod(programs, 0755) < 0)
+		return -1;
+	guest = rig_guest("agent");
+	if (publish_program("VMM", "vmm") < 0 ||
+	    publish_program("VIRTMGR", "virtmgr") < 0 ||
+	    publish(guest, "agent.elf") < 0)
+		return -1;
+	return setenv("GUESTS", programs, 1);
+}
+
+static int teardown(void **state)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "rm -rf %s", programs);
+	return system(command) == 0 ? rig_teardown(state) : -1;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,5 +385,5 @@ int main(void)
 	};
 
 	cmocka_set_test_filter(getenv("TEST"));
-	return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
+	return cmocka_run_group_tests(tests, setup, teardown);
 }
