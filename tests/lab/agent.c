@@ -183,7 +183,8 @@ static int job_relay(struct job *j, int port, int chld)
 			{ .fd = data ? -1 : port, .events = POLLIN },
 		};
 
-		if (poll(p, 5, HEARTBEAT_S * 1000) == 0)
+		/* A job that does not read keeps the host's from being read. */
+		if (poll(p, 5, 2 * HEARTBEAT_S * 1000) == 0)
 			agent_send(port, 'H', NULL, 0);
 		if (p[0].revents) {
 			struct signalfd_siginfo info;
@@ -214,6 +215,8 @@ static int job_relay(struct job *j, int port, int chld)
 			} else if (type == 'I' && len == 0) {
 				close(j->in);
 				j->in = -1;
+			} else if (type == 'H') {
+				agent_send(port, 'H', NULL, 0);
 			} else if (type == 'W' && j->tty) {
 				ioctl(j->in, TIOCSWINSZ, data);
 			}

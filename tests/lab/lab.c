@@ -347,7 +347,8 @@ static int host_run(char **argv, const char *dir, const struct options *o,
 		    char **command, int start_limit)
 {
 	struct timespec start = in_seconds(start_limit),
-			silence = in_seconds(SILENCE_S);
+			silence = in_seconds(SILENCE_S),
+			beat = in_seconds(HEARTBEAT_S);
 	struct buf in = { 0 }, out = { 0 };
 	bool started = false, eof = false;
 	int status = -1;
@@ -372,6 +373,10 @@ static int host_run(char **argv, const char *dir, const struct options *o,
 		if (started && seconds_left(&silence) <= 0) {
 			host_ask();
 			host_fail("L1 has stopped: nothing was heard of it any more");
+		}
+		if (started && !out.len && seconds_left(&beat) <= 0) {
+			buf_frame(&out, 'H', NULL, 0);
+			beat = in_seconds(HEARTBEAT_S);
 		}
 		if (started && host.resized) {
 			struct winsize w;

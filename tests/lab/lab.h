@@ -3,9 +3,11 @@
  * host, agent.c in L1.
  *
  * A frame is a 32-bit little-endian word, length | type << 24, and the data:
- * J the job (NUL-terminated strings), I stdin (empty: its end), W rows, columns;
- * back come R agent waits for a job, S job started, O stdout, E stderr, X status, and H
- * every HEARTBEAT_S seconds while the job runs: an emulated host may stop for good.
+ * J the job (NUL-terminated strings), I stdin (empty: its end), W rows, columns, and H
+ * every HEARTBEAT_S seconds while the job runs; back come R agent waits for a job, S job
+ * started, O stdout, E stderr, X status, and H for H. An emulated host may stop for good;
+ * most that do are halted, with interrupts enabled and their timer's pending in the APIC,
+ * as if QEMU had lost the wakeup. The next interrupt brings them back: that of an H.
  *
  * The job's strings: seconds, 32 random bytes in hex, flags (t tmpfs on /tmp,
  * o out export, y terminal), kernel directory, working directory, number of
@@ -19,7 +21,7 @@
 #include <stdint.h>
 #include <unistd.h>
 
-enum { CHUNK = 32768, HEARTBEAT_S = 5 };
+enum { CHUNK = 32768, HEARTBEAT_S = 2 };
 
 static inline bool write_all(int fd, const void *data, size_t len)
 {
