@@ -347,8 +347,7 @@ static int host_run(char **argv, const char *dir, const struct options *o,
 		    char **command, int start_limit)
 {
 	struct timespec start = in_seconds(start_limit),
-			silence = in_seconds(SILENCE_S),
-			beat = in_seconds(HEARTBEAT_S);
+			silence = in_seconds(SILENCE_S), beat = in_seconds(HEARTBEAT_S);
 	struct buf in = { 0 }, out = { 0 };
 	bool started = false, eof = false;
 	int status = -1;
