@@ -6,9 +6,9 @@
  * J the job (NUL-terminated strings), I stdin (empty: its end), W rows, columns, and H
  * every HEARTBEAT_S seconds while the job runs; back come R agent waits for a job, S
  * job started, O stdout, E stderr, X status, and H for H. An emulated host may stop for
- * good; most that do are halted, with interrupts enabled and their timer's pending in
- * the APIC, as if QEMU had lost the wakeup. The next interrupt brings them back: that
- * of an H.
+ * good: one that did was halted, with interrupts enabled and its timer's pending in the
+ * APIC, as if QEMU had lost the wakeup. The next interrupt brings it back: that of an
+ * H.
  *
  * The job's strings: seconds, 32 random bytes in hex, flags (t tmpfs on /tmp,
  * o out export, y terminal), kernel directory, working directory, number of
