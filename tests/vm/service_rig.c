@@ -292,6 +292,11 @@ static int on_remove(const char *path, const struct stat *st, int kind, struct F
 	return remove(path);
 }
 
+int rig_remove(const char *path)
+{
+	return nftw(path, on_remove, 16, FTW_PHYS | FTW_DEPTH);
+}
+
 static void kill_all(void)
 {
 	struct rig_process list[64];
@@ -313,7 +318,7 @@ int rig_clean(void **state)
 		return 0;
 	/* The next test is not to suffer from it. */
 	kill_all();
-	nftw(folder, on_remove, 16, FTW_PHYS | FTW_DEPTH);
+	rig_remove(folder);
 	fds_at_start = rig_fds(getpid());
 	return -1;
 }
@@ -365,5 +370,5 @@ int rig_teardown(void **state)
 {
 	(void)state;
 	kill_all();
-	return nftw(runtime, on_remove, 16, FTW_PHYS | FTW_DEPTH);
+	return rig_remove(runtime);
 }

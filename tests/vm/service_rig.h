@@ -34,6 +34,9 @@ int rig_setup(void **state);
 int rig_teardown(void **state);
 int rig_clean(void **state);
 
+/* A folder and what is in it. 0 or -1. */
+int rig_remove(const char *path);
+
 /* The private service's folder. It is there only while the service is. */
 const char *rig_folder(void);
 /* build/guest/NAME.elf, allocated. */

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <linux/capability.h>
 #include <linux/vhost.h>
 #include <signal.h>
@@ -203,6 +202,18 @@ static void test_there_is_one_of_a_name_at_a_time(void **state)
 	client_free(d);
 }
 
+static void the_next_client_has_it(void)
+{
+	struct client *c;
+	struct guest g;
+
+	assert_true(rig_nothing_left() >= 0);
+	c = new_client();
+	run(c, "first", &g);
+	guest_drop(&g);
+	client_free(c);
+}
+
 static void test_a_dropped_handle_frees_the_cid(void **state)
 {
 	struct client *c = new_client();
@@ -217,11 +228,7 @@ static void test_a_dropped_handle_frees_the_cid(void **state)
 	run(c, "first", &g);
 	guest_drop(&g);
 	client_free(c);
-	assert_true(rig_nothing_left() >= 0);
-	c = new_client();
-	run(c, "first", &g);
-	guest_drop(&g);
-	client_free(c);
+	the_next_client_has_it();
 }
 
 static void test_a_killed_manager_leaves_no_vm_and_no_lock(void **state)
@@ -235,11 +242,7 @@ static void test_a_killed_manager_leaves_no_vm_and_no_lock(void **state)
 	must(guest_wait_lost(&g, &err));
 	guest_drop(&g);
 	client_free(c);
-	assert_true(rig_nothing_left() >= 0);
-	c = new_client();
-	run(c, "first", &g);
-	guest_drop(&g);
-	client_free(c);
+	the_next_client_has_it();
 }
 
 static void test_who_may_not_have_one_is_told_why(void **state)
@@ -477,17 +480,9 @@ static int setup(void **state)
 	return 0;
 }
 
-static int on_remove(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-	(void)st;
-	(void)kind;
-	(void)at;
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
-	nftw(root, on_remove, 16, FTW_PHYS | FTW_DEPTH);
+	rig_remove(root);
 	return rig_teardown(state);
 }
 

@@ -368,10 +368,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	char command[64];
-
-	snprintf(command, sizeof(command), "rm -rf %s", programs);
-	return system(command) == 0 ? rig_teardown(state) : -1;
+	return rig_remove(programs) == 0 ? rig_teardown(state) : -1;
 }
 
 int main(void)
